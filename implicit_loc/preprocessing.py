@@ -1,0 +1,63 @@
+"""Image -> network input: the same functions in training and on the robot."""
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from implicit_loc.camera import Camera
+from implicit_loc.errors import ImageError
+
+ByteImage = NDArray[np.uint8]
+
+# ImageNet's statistics: near those of any indoor or street scene, so no pass over the data.
+MEAN = (0.485, 0.456, 0.406)
+STANDARD_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def check_image(image: ByteImage, camera: Camera) -> None:
+    """Refuse what is not an RGB image of the camera's size.
+
+    Raises:
+        ImageError: with what was found and expected.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        kind = getattr(image, 'dtype', type(image).__name__)
+        raise ImageError(f'the image is {kind}: it must be a uint8 array')
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ImageError(f'the image has shape {image.shape}: it must be (height, width, 3)')
+    height, width = image.shape[:2]
+    if (width, height) != (camera.width, camera.height):
+        raise ImageError(
+            f'the image has {width}x{height} pixels, '
+            f'its camera {camera.width}x{camera.height}: one of them is wrong'
+        )
+
+
+def input_camera(camera: Camera, height: int) -> Camera:
+    """The camera of an image resized to a height, its aspect ratio kept to the pixel."""
+    return camera.scaled(max(1, round(height * camera.aspect_ratio)), height)
+
+
+def resize(image: ByteImage, width: int, height: int) -> ByteImage:
+    """Resize (H, W, 3) to (height, width, 3); averages where it shrinks, so nothing aliases."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height < image.shape[0]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(image, (width, height), interpolation=interpolation)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def to_tensor(image: ByteImage) -> Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) uint8, a view in channels-last memory order."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """(B, 3, H, W) uint8 -> float32 with about zero mean and unit deviation, channels last."""
+    mean = torch.tensor(MEAN, device=images.device)[:, None, None]
+    deviation = torch.tensor(STANDARD_DEVIATION, device=images.device)[:, None, None]
+    values = images.to(torch.float32, memory_format=torch.channels_last)
+    return (values / 255.0 - mean) / deviation

@@ -1,0 +1,165 @@
+"""Weighted rigid alignment: known motions, independent libraries, gradients, bad geometry."""
+
+import numpy as np
+import pytest
+import roma
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from implicit_loc.alignment import align, align_one, nearest_rotation
+from implicit_loc.errors import AlignmentError
+
+
+def _problem(
+    seed: int, count: int = 50, noise: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """World points, camera points, weights and the pose between them."""
+    rng = np.random.default_rng(seed)
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.random(random_state=seed).as_matrix()
+    pose[:3, 3] = rng.normal(size=3) * 3
+    camera = rng.normal((0, 0, 3), 1, (count, 3))
+    world = camera @ pose[:3, :3].T + pose[:3, 3] + noise * rng.normal(size=(count, 3))
+    return world, camera, rng.uniform(0.01, 1, count), pose
+
+
+def _batched(*arrays: np.ndarray) -> list[torch.Tensor]:
+    return [torch.from_numpy(array)[None] for array in arrays]
+
+
+@given(st.integers(0, 2**31 - 1))
+@settings(max_examples=50, deadline=None)
+def test_alignment_recovers_a_known_motion(seed: int) -> None:
+    """Both forms, exactly, whatever the weights."""
+    world, camera, weights, pose = _problem(seed)
+    np.testing.assert_allclose(align_one(world, camera, weights), pose, atol=1e-10)
+    np.testing.assert_allclose(align(*_batched(world, camera, weights))[0], pose, atol=1e-10)
+
+
+@given(st.integers(0, 2**31 - 1), st.floats(0.01, 2.0))
+@settings(max_examples=50, deadline=None)
+def test_alignment_agrees_with_scipy(seed: int, noise: float) -> None:
+    """An independent library finds the same optimum for noisy points, to 1e-6."""
+    world, camera, weights, _ = _problem(seed, noise=noise)
+    shares = (weights / weights.sum())[:, None]
+    world_mean, camera_mean = (shares * world).sum(0), (shares * camera).sum(0)
+    reference, _ = Rotation.align_vectors(world - world_mean, camera - camera_mean, weights)
+    for pose in (
+        align_one(world, camera, weights),
+        align(*_batched(world, camera, weights))[0].numpy(),
+    ):
+        np.testing.assert_allclose(pose[:3, :3], reference.as_matrix(), atol=1e-6)
+        translation = world_mean - reference.apply(camera_mean)
+        np.testing.assert_allclose(pose[:3, 3], translation, atol=1e-6)
+
+
+def test_nearest_rotation_and_its_gradient_agree_with_roma() -> None:
+    """Also for matrices whose determinant is negative."""
+    generator = torch.Generator().manual_seed(0)
+    matrices = torch.randn(200, 3, 3, dtype=torch.float64, generator=generator)
+    upstream = torch.randn(200, 3, 3, dtype=torch.float64, generator=generator)
+    ours, theirs = matrices.clone().requires_grad_(), matrices.clone().requires_grad_()
+    (nearest_rotation(ours) * upstream).sum().backward()
+    (roma.special_procrustes(theirs) * upstream).sum().backward()
+    assert (torch.det(matrices) < 0).sum() > 50
+    np.testing.assert_allclose(
+        nearest_rotation(matrices), roma.special_procrustes(matrices), atol=1e-9
+    )
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize('kind', ['random', 'planar', 'equal spread', 'reflected', 'thin'])
+def test_gradients_of_the_alignment(kind: str) -> None:
+    """By gradcheck in float64, also where the gradient of an SVD would not exist."""
+    world, camera, weights, pose = _problem(3, count=8)
+    if kind == 'planar':
+        camera[:, 2] = 2.0
+    if kind == 'equal spread':  # all three singular values meet
+        camera[:8] = [[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
+        weights[:] = 1.0
+    if kind == 'thin':  # nearly on a line
+        camera[:, 1:] *= 1e-2
+    world = camera @ pose[:3, :3].T + pose[:3, 3]
+    if kind == 'reflected':
+        world = camera * (1, 1, -1)
+    inputs = [tensor.requires_grad_() for tensor in _batched(world, camera, weights)]
+    assert torch.autograd.gradcheck(align, inputs, eps=1e-7, atol=1e-4)
+
+
+def test_a_reflection_is_never_returned() -> None:
+    """Mirrored clouds give the best rotation, not a mirror."""
+    _, camera, weights, _ = _problem(0)
+    pose = align_one(camera * (1, 1, -1), camera, weights)
+    assert np.linalg.det(pose[:3, :3]) == pytest.approx(1.0)
+    batched = align(*_batched(camera * (1, 1, -1), camera, weights))
+    assert float(torch.det(batched[0, :3, :3])) == pytest.approx(1.0)
+
+
+def test_gradients_stay_finite_where_the_rotation_is_not_determined() -> None:
+    """Points on a line, in one point, and without weight must not end a training."""
+    line = torch.linspace(0, 1, 10)[:, None] * torch.tensor([1.0, 2.0, 3.0])
+    for points, weights in (
+        (line, torch.ones(10)),
+        (torch.ones(10, 3), torch.ones(10)),
+        (line, torch.zeros(10)),
+    ):
+        inputs = [tensor[None].clone().requires_grad_() for tensor in (points, points, weights)]
+        pose = align(*inputs)
+        assert torch.isfinite(pose).all()
+        pose.sum().backward()
+        for tensor in inputs:
+            assert tensor.grad is not None
+            assert torch.isfinite(tensor.grad).all()
+
+
+def test_zero_weights_leave_points_out() -> None:
+    """An arbitrary point without weight changes nothing, and the scale of weights is free."""
+    world, camera, weights, pose = _problem(1)
+    world[:20] += 100.0
+    weights[:20] = 0.0
+    np.testing.assert_allclose(align_one(world, camera, weights), pose, atol=1e-10)
+    np.testing.assert_allclose(align_one(world, camera, 1e-6 * weights), pose, atol=1e-10)
+
+
+def _spoiled(kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    world, camera, weights, _ = _problem(2)
+    if kind == 'all weights zero':
+        weights[:] = 0.0
+    if kind == 'two cells':
+        weights[2:] = 0.0
+    if kind == 'negative weight':
+        weights[7] = -0.1
+    if kind == 'NaN weight':
+        weights[7] = np.nan
+    if kind == 'NaN world point':
+        world[3, 1] = np.nan
+    if kind == 'infinite camera point':
+        camera[3, 1] = np.inf
+    if kind == 'line':
+        camera = np.linspace(1, 2, 50)[:, None] * (1.0, 2.0, 3.0)
+    if kind == 'one point':
+        world[:], camera[:] = (1, 2, 3), (0, 0, 2)
+    return world, camera, weights
+
+
+@pytest.mark.parametrize(
+    ('kind', 'message'),
+    [
+        ('all weights zero', '0 cells have weight'),
+        ('two cells', '2 cells have weight'),
+        ('negative weight', '1 cells have a negative weight'),
+        ('NaN weight', 'weights are not finite'),
+        ('NaN world point', 'world points are not finite'),
+        ('infinite camera point', 'camera points are not finite'),
+        ('line', 'line or in one point'),
+        ('one point', 'line or in one point'),
+    ],
+)
+def test_geometry_without_a_pose_is_refused(kind: str, message: str) -> None:
+    """Each with its own reason."""
+    with pytest.raises(AlignmentError, match=message):
+        align_one(*_spoiled(kind))

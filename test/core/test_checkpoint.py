@@ -1,0 +1,135 @@
+"""One self-describing file; anything else is refused with its own reason."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint, save_checkpoint
+from implicit_loc.errors import CheckpointError
+from implicit_loc.network import SceneNetwork
+
+
+def test_a_checkpoint_comes_back(
+    tmp_path: Path, untrained_network: SceneNetwork, description: CheckpointDescription
+) -> None:
+    """The description exactly, the weights exactly in fp32 and nearly in fp16."""
+    for half, tolerance in ((False, 0.0), (True, 2e-3)):
+        path = tmp_path / f'{half}.safetensors'
+        save_checkpoint(path, untrained_network, description, half_precision=half)
+        network, read = load_checkpoint(path)
+        assert read == description
+        assert not network.training
+        for name, tensor in untrained_network.state_dict().items():
+            torch.testing.assert_close(
+                network.state_dict()[name], tensor, rtol=tolerance, atol=tolerance / 10
+            )
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith('.')] == []
+
+
+def test_an_existing_file_survives_a_failed_save(
+    tmp_path: Path, untrained_network: SceneNetwork, description: CheckpointDescription
+) -> None:
+    """Weights that are not finite are not saved, and nothing is lost."""
+    path = tmp_path / 'kept.safetensors'
+    save_checkpoint(path, untrained_network, description)
+    before = path.read_bytes()
+    spoiled = SceneNetwork(untrained_network.config)
+    with torch.no_grad():
+        next(spoiled.parameters()).fill_(torch.nan)
+    with pytest.raises(CheckpointError, match='not finite'):
+        save_checkpoint(path, spoiled, description)
+    assert path.read_bytes() == before
+
+
+def _rewrite(path: Path, target: Path, header: object = None, drop: str = '', **extra) -> Path:
+    tensors = load_file(path) | extra
+    tensors.pop(drop, None)
+    text = header if isinstance(header, str) else json.dumps(header)
+    save_file(tensors, target, metadata={'implicit_loc': text})
+    return target
+
+
+def test_missing_and_foreign_files(tmp_path: Path, checkpoint_path: Path) -> None:
+    """Each names the file and says what it is."""
+    with pytest.raises(CheckpointError, match=r'nowhere\.safetensors does not exist'):
+        load_checkpoint(tmp_path / 'nowhere.safetensors')
+    with pytest.raises(CheckpointError, match='is a folder'):
+        load_checkpoint(tmp_path)
+    for content in (b'', b'not a checkpoint', b'\x80\x02}q\x00.', b'\xff' * 64):
+        foreign = tmp_path / 'foreign.safetensors'
+        foreign.write_bytes(content)
+        with pytest.raises(CheckpointError, match='truncated or no safetensors file'):
+            load_checkpoint(foreign)
+    other = tmp_path / 'other.safetensors'
+    save_file({'weight': torch.zeros(3)}, other)
+    with pytest.raises(CheckpointError, match='something else'):
+        load_checkpoint(other)
+    whole = checkpoint_path.read_bytes()
+    for length in (4, 100, len(whole) // 2, len(whole) - 1):
+        cut = tmp_path / 'cut.safetensors'
+        cut.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r'cut\.safetensors is truncated'):
+            load_checkpoint(cut)
+
+
+def test_another_version_says_what_helps(
+    tmp_path: Path, checkpoint_path: Path, description: CheckpointDescription
+) -> None:
+    header = asdict(replace(description, format_version=7))
+    path = _rewrite(checkpoint_path, tmp_path / 'new.safetensors', header)
+    with pytest.raises(CheckpointError, match='has format 7, this version reads 1'):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ('entry', 'value', 'message'),
+    [
+        ('input_height', -1, 'input_height'),
+        ('training_camera', {'width': 1}, 'malformed'),
+        ('network', {'stride': 3, 'scene_centre': [0, 0, 0]}, 'stride is 3'),
+        ('network', None, 'malformed'),
+        ('extent', [1], 'malformed'),
+        ('surprise', 1, 'surprise'),
+    ],
+)
+def test_a_malformed_header_is_refused(
+    tmp_path: Path,
+    checkpoint_path: Path,
+    description: CheckpointDescription,
+    entry: str,
+    value: object,
+    message: str,
+) -> None:
+    header = {**asdict(description), entry: value}
+    path = _rewrite(checkpoint_path, tmp_path / 'bad.safetensors', header)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize('header', ['', '{', '[]', '"text"', 'null'])
+def test_a_header_that_is_no_header(tmp_path: Path, checkpoint_path: Path, header: str) -> None:
+    path = _rewrite(checkpoint_path, tmp_path / 'bad.safetensors', header)
+    with pytest.raises(CheckpointError, match='damaged'):
+        load_checkpoint(path)
+
+
+def test_weights_that_differ_from_the_header(
+    tmp_path: Path, checkpoint_path: Path, description: CheckpointDescription
+) -> None:
+    """Missing, unknown, of another shape, not finite."""
+    header, target = asdict(description), tmp_path / 'bad.safetensors'
+    name = 'depth_head.8.bias'
+    assert name in load_file(checkpoint_path)
+    with pytest.raises(CheckpointError, match=f'lacks the weight {name}'):
+        load_checkpoint(_rewrite(checkpoint_path, target, header, drop=name))
+    with pytest.raises(CheckpointError, match='unknown weight stowaway'):
+        load_checkpoint(_rewrite(checkpoint_path, target, header, stowaway=torch.zeros(1)))
+    with pytest.raises(CheckpointError, match='has shape'):
+        load_checkpoint(_rewrite(checkpoint_path, target, header, **{name: torch.zeros(2)}))
+    not_finite = {name: torch.tensor([torch.inf])}
+    with pytest.raises(CheckpointError, match='not finite'):
+        load_checkpoint(_rewrite(checkpoint_path, target, header, **not_finite))

@@ -1,0 +1,138 @@
+"""The public face, with a network whose geometry is known."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from implicit_loc import AlignmentError, Camera, CameraError, ImageError, ImplicitLocError
+from implicit_loc.checkpoint import CheckpointDescription
+from implicit_loc.localizer import Localizer
+from implicit_loc.network import SceneGeometry, SceneNetwork
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+TRUE_POSE = np.array(
+    [[0.0, 0.0, 1.0, 2.0], [-1.0, 0.0, 0.0, -1.0], [0.0, -1.0, 0.0, 1.2], [0, 0, 0, 1]]
+)
+
+
+class _KnownGeometry(SceneNetwork):
+    """Stands in for a trained network: predicts a curved wall seen from TRUE_POSE."""
+
+    def __init__(self, template: SceneNetwork, camera: Camera) -> None:
+        super().__init__(template.config)
+        self._rays = torch.nan_to_num(torch.from_numpy(camera.rays(8).copy()))
+        self.spoil: Callable[[SceneGeometry[Tensor]], SceneGeometry[Tensor]] = lambda g: g
+
+    def forward(self, image: Tensor, focal_length: Tensor) -> SceneGeometry[Tensor]:
+        rows, columns = self._rays.shape[:2]
+        depth = 2 + torch.rand(rows, columns, generator=torch.Generator().manual_seed(0))
+        pose = torch.from_numpy(TRUE_POSE).float()
+        world = (depth[..., None] * self._rays) @ pose[:3, :3].T + pose[:3, 3]
+        weights = torch.full((rows, columns), 0.5)
+        return self.spoil(SceneGeometry(world[None], depth[None], weights[None]))
+
+
+@pytest.fixture
+def known(
+    untrained_network: SceneNetwork, description: CheckpointDescription, small_camera: Camera
+) -> Localizer:
+    network = _KnownGeometry(untrained_network, small_camera)
+    return Localizer(network, description, device='cpu')
+
+
+def _spoil(
+    localizer: Localizer, change: Callable[[SceneGeometry[Tensor]], SceneGeometry[Tensor]]
+) -> None:
+    network = localizer._network
+    assert isinstance(network, _KnownGeometry)
+    network.spoil = change
+
+
+def test_right_geometry_gives_the_right_pose(known: Localizer, small_camera: Camera) -> None:
+    estimate = known.localize(IMAGE, small_camera)
+    np.testing.assert_allclose(estimate.world_from_camera, TRUE_POSE, atol=1e-5)
+    assert estimate.world_from_camera.dtype == np.float64
+    assert estimate.confidence > 0.9
+    assert estimate.residuals.cells == 15 * 20
+    assert estimate.residuals.alignment_rms_m < 1e-5
+    assert estimate.covariance.shape == (6, 6)
+    assert estimate.geometry.world_points.shape == (15, 20, 3)
+    assert estimate.timings.keys() == {'preprocessing', 'network', 'alignment', 'total'}
+    parts = sum(value for name, value in estimate.timings.items() if name != 'total')
+    assert parts <= estimate.timings['total'] * 1.01
+
+
+def test_the_same_image_gives_the_same_pose(checkpoint_path: Path, small_camera: Camera) -> None:
+    localizer = Localizer.load(checkpoint_path, device='cpu')
+    first, second = (localizer.localize(IMAGE, small_camera) for _ in range(2))
+    np.testing.assert_array_equal(first.world_from_camera, second.world_from_camera)
+    assert first.confidence == second.confidence
+
+
+def test_cells_without_a_ray_have_no_say(known: Localizer) -> None:
+    """A fisheye's blind corners are left out instead of spoiling the pose."""
+    fisheye = Camera(160, 120, 40.0, 40.0, 79.5, 59.5, 'equidistant', (0.0, 0.0, 0.0, 0.0))
+    blind = ~np.isfinite(fisheye.rays(8)).all(axis=-1)
+    assert blind.any()
+    network = _KnownGeometry(known._network, fisheye)
+    estimate = Localizer(network, known.description, 'cpu').localize(IMAGE, fisheye)
+    np.testing.assert_allclose(estimate.world_from_camera, TRUE_POSE, atol=1e-4)
+    assert estimate.residuals.cells == (~blind).sum()
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'message'),
+    [
+        ('weights', 0.0, '0 cells have weight'),
+        ('weights', -1.0, 'negative weight'),
+        ('weights', torch.nan, 'weights are not finite'),
+        ('depth', torch.inf, 'camera points are not finite'),
+        ('world_points', torch.nan, 'world points are not finite'),
+        ('world_points', 1.0, 'line or in one point'),
+    ],
+)
+def test_a_prediction_without_a_pose_is_refused(
+    known: Localizer, small_camera: Camera, name: str, value: float, message: str
+) -> None:
+    _spoil(
+        known,
+        lambda geometry: geometry._replace(
+            **{name: torch.full_like(getattr(geometry, name), value)}
+        ),
+    )
+    with pytest.raises(AlignmentError, match=message):
+        known.localize(IMAGE, small_camera)
+
+
+def test_an_image_that_contradicts_its_camera_is_refused(
+    known: Localizer, small_camera: Camera
+) -> None:
+    with pytest.raises(ImageError, match='100x120 pixels, its camera 160x120'):
+        known.localize(IMAGE[:, :100], small_camera)
+    wide = Camera(320, 120, 131.0, 131.0, 159.5, 59.5)
+    with pytest.raises(CameraError, match='trained for 160x120: crop'):
+        known.localize(np.zeros((120, 320, 3), np.uint8), wide)
+
+
+def test_larger_images_of_the_same_camera_are_resized(
+    known: Localizer, small_camera: Camera
+) -> None:
+    estimate = known.localize(
+        np.repeat(np.repeat(IMAGE, 4, 0), 4, 1), small_camera.scaled(640, 480)
+    )
+    np.testing.assert_allclose(estimate.world_from_camera, TRUE_POSE, atol=1e-5)
+    assert (estimate.camera.width, estimate.camera.height) == (160, 120)
+
+
+@pytest.mark.parametrize('device', ['tpu', 'cuda:99', 'mps', ''])
+def test_a_device_that_is_not_there_is_refused(checkpoint_path: Path, device: str) -> None:
+    with pytest.raises(ImplicitLocError, match='device'):
+        Localizer.load(checkpoint_path, device=device)
+
+
+def test_warming_up_reports_the_time_of_an_image(checkpoint_path: Path) -> None:
+    assert 0 < Localizer.load(checkpoint_path, device='cpu').warm_up() < 60
