@@ -1,0 +1,1 @@
+"""From recorded data to a checkpoint, and how good that is."""

@@ -1,0 +1,148 @@
+"""Training views: each image seen by a camera that is turned and zoomed about its centre.
+
+A rotation about the optical centre changes the image without knowing any depth, so image, rays
+and pose stay exactly consistent. In-plane rotation (the paper's augmentation), tilting and zoom
+are one mapping here, for every distortion model.
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from implicit_loc.camera import Camera, cell_pixels, output_size
+from implicit_loc_trainer.config import AugmentationConfig
+
+FloatArray = NDArray[np.float64]
+ByteImage = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class View:
+    """One training view.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        rays: unit-depth ray of every output cell, (h, w, 3) float32.
+        valid: cells that look at pixels of the source image, (h, w).
+        focal_length: pixels.
+        world_from_camera: (4, 4).
+    """
+
+    image: ByteImage
+    rays: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    focal_length: float
+    world_from_camera: FloatArray
+
+
+@dataclass(frozen=True)
+class ViewChange:
+    """A rotation and zoom of the camera about its centre.
+
+    Attributes:
+        source_from_view: rotation, (3, 3).
+        zoom: the view's focal length over the source's.
+    """
+
+    source_from_view: FloatArray
+    zoom: float
+
+
+def random_view_change(config: AugmentationConfig, rng: np.random.Generator) -> ViewChange:
+    """Draw a rotation and a zoom."""
+    angles = rng.uniform(-1, 1, 3) * (config.tilt_deg, config.tilt_deg, config.roll_deg)
+    rotation = Rotation.from_euler('zyx', angles[::-1], degrees=True).as_matrix()
+    zoom = float(np.exp(rng.uniform(-1, 1) * np.log(config.zoom)))
+    return ViewChange(rotation, zoom)
+
+
+def render_view(
+    source: ByteImage,
+    source_camera: Camera,
+    view_camera: Camera,
+    world_from_source: FloatArray,
+    change: ViewChange,
+    stride: int,
+) -> View:
+    """See the source image through a turned and zoomed camera.
+
+    Args:
+        source: (Hs, Ws, 3), of the size of source_camera.
+        source_camera: its intrinsics.
+        view_camera: the camera of the view before the zoom: size of the network's input.
+        world_from_source: pose of the source, (4, 4).
+        change: the rotation and zoom to apply.
+        stride: of the network's output.
+    """
+    camera = _zoomed(view_camera, change.zoom)
+    rows, columns = output_size(camera.width, camera.height, stride)
+    # One ring of cells around the image, so that the map can be interpolated up to its border.
+    ring_pixels = cell_pixels(range(-1, rows + 1), range(-1, columns + 1), stride)
+    rays = camera.unproject(ring_pixels)
+    source_rays = rays @ change.source_from_view.T
+    in_front = source_rays[..., 2] > 0.05
+    source_pixels = source_camera.project(
+        np.where(in_front[..., None], np.nan_to_num(source_rays), (0.0, 0.0, 1.0))
+    )
+    inside = _inside(source_pixels, source_camera) & in_front & np.isfinite(rays).all(-1)
+    source_pixels[~in_front] = -1e4
+    image = _remap(source, source_pixels, camera, stride)
+    world_from_view = world_from_source.copy()
+    world_from_view[:3, :3] = world_from_source[:3, :3] @ change.source_from_view
+    valid = inside[1:-1, 1:-1]
+    return View(
+        image=image,
+        rays=np.where(valid[..., None], rays[1:-1, 1:-1], (0.0, 0.0, 1.0)).astype(np.float32),
+        valid=valid,
+        focal_length=camera.focal_length,
+        world_from_camera=world_from_view,
+    )
+
+
+def jitter_colour(
+    image: ByteImage, config: AugmentationConfig, rng: np.random.Generator
+) -> ByteImage:
+    """Vary brightness, contrast, saturation and hue, and blur now and then."""
+    amounts = (config.brightness, config.contrast, config.saturation)
+    brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * amounts
+    hue = rng.uniform(-1, 1) * config.hue_deg / 2  # OpenCV counts half degrees
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    levels = np.arange(256)
+    hue_table = ((levels + hue) % 180).astype(np.uint8)
+    saturation_table = np.clip(levels * saturation, 0, 255).astype(np.uint8)
+    hsv[..., 0] = cv2.LUT(hsv[..., 0], hue_table)
+    hsv[..., 1] = cv2.LUT(hsv[..., 1], saturation_table)
+    varied = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    mean = float(varied.mean())
+    tone = np.clip(((levels - mean) * contrast + mean) * brightness, 0, 255).astype(np.uint8)
+    varied = cv2.LUT(varied, tone)
+    if rng.random() < config.blur:
+        varied = cv2.GaussianBlur(varied, (0, 0), float(rng.uniform(0.3, 1.2)))
+    return np.asarray(varied, dtype=np.uint8)
+
+
+def _zoomed(camera: Camera, zoom: float) -> Camera:
+    return replace(camera, fx=camera.fx * zoom, fy=camera.fy * zoom)
+
+
+def _inside(pixels: FloatArray, camera: Camera) -> NDArray[np.bool_]:
+    limits = (camera.width - 0.5, camera.height - 0.5)
+    return np.asarray(((pixels > -0.5) & (pixels < limits)).all(axis=-1))
+
+
+def _remap(source: ByteImage, pixels: FloatArray, camera: Camera, stride: int) -> ByteImage:
+    """Sample the source at pixels known per cell (with a ring of cells around)."""
+    rows, columns = pixels.shape[:2]
+    # The mapping is smooth: between cells it is linear to a few hundredths of a pixel.
+    dense = cv2.resize(
+        pixels.astype(np.float32),
+        (columns * stride, rows * stride),
+        interpolation=cv2.INTER_LINEAR,
+    )
+    window = dense[stride : stride + camera.height, stride : stride + camera.width]
+    # Mirrored rather than black: pooled features and batch statistics stay those of whole images.
+    warped = cv2.remap(source, window, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(warped, dtype=np.uint8)

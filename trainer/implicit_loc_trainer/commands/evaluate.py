@@ -1,0 +1,145 @@
+"""Measure how well a checkpoint localizes the frames of a recording."""
+
+import argparse
+import math
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from implicit_loc.localizer import Localizer
+from implicit_loc_trainer import evaluation, pictures
+from implicit_loc_trainer.datasets import open_dataset
+from implicit_loc_trainer.evaluation import Evaluation, FrameResult
+from implicit_loc_trainer.trajectories import check_writable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the subcommand."""
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', type=Path, help='.safetensors file')
+    parser.add_argument(
+        '--data', metavar='PATH', type=Path, required=True, help='a recording with poses'
+    )
+    parser.add_argument(
+        '--split',
+        metavar='FILE',
+        type=Path,
+        help='names of the frames to evaluate, one a line (default: the test split of the data)',
+    )
+    parser.add_argument(
+        '--device', metavar='D', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)'
+    )
+    parser.add_argument('--json', metavar='F', type=Path, help='write the figures')
+    parser.add_argument('--csv', metavar='F', type=Path, help='write the errors of every frame')
+    parser.add_argument('--tum', metavar='F', type=Path, help='write the estimated trajectory')
+    parser.add_argument(
+        '--pictures', metavar='DIR', type=Path, help='draw errors, trajectory and frames'
+    )
+    parser.add_argument(
+        '--pnp',
+        action='store_true',
+        help='also solve PnP + RANSAC (OpenCV) on the same world points',
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluates, prints the figures and writes what was asked for.
+
+    Returns:
+        The exit status: 0.
+
+    Raises:
+        ImplicitLocError: checkpoint or data cannot be used, or an output cannot be written; the
+            latter is found before the evaluation starts.
+        OSError: reading or writing failed.
+    """
+    for path in (arguments.json, arguments.csv, arguments.tum):
+        if path is not None:
+            check_writable(path)
+    if arguments.pictures is not None:
+        for name in pictures.PICTURES:
+            check_writable(arguments.pictures / name)
+    samples = open_dataset(arguments.data, arguments.split or 'test')
+    localizer = Localizer.load(arguments.checkpoint, arguments.device)
+    progress = track(
+        samples,
+        description='evaluating',
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )
+    stride = localizer.description.network.stride
+    results = evaluation.evaluate(
+        localizer, progress, pnp_stride=stride if arguments.pnp else None
+    )
+    console = Console()
+    console.print(_table(results, f'{arguments.checkpoint.name} on {arguments.data}'))
+    _print_lost(console, results.frames)
+    for path in _write(arguments, results):
+        console.print(f'written: {path}', highlight=False, soft_wrap=True)
+    return 0
+
+
+def _write(arguments: argparse.Namespace, results: Evaluation) -> list[Path]:
+    """Writes the files that were asked for and returns their paths."""
+    written = []
+    if arguments.json is not None:
+        evaluation.write_json(arguments.json, results)
+        written.append(arguments.json)
+    if arguments.csv is not None:
+        evaluation.write_csv(arguments.csv, results)
+        written.append(arguments.csv)
+    if arguments.tum is not None:
+        evaluation.write_estimates(arguments.tum, results.frames)
+        written.append(arguments.tum)
+    if arguments.pictures is not None:
+        written.extend(pictures.draw(arguments.pictures, results))
+    return written
+
+
+def _table(results: Evaluation, title: str) -> Table:
+    methods = {'closed form': results.frames}
+    if results.pnp:
+        methods['PnP + RANSAC'] = results.pnp
+    table = Table(title=title, title_justify='left')
+    table.add_column('')
+    columns = []
+    for name, frames in methods.items():
+        table.add_column(name, justify='right')
+        columns.append(_cells(frames))
+    for label in columns[0]:
+        table.add_row(label, *(column[label] for column in columns))
+    return table
+
+
+def _cells(frames: Sequence[FrameResult]) -> dict[str, str]:
+    """What one column of the table shows, by row label."""
+    figures = evaluation.summary(frames)
+
+    def errors(translation_m: float, rotation_deg: float) -> str:
+        if not math.isfinite(translation_m):
+            return 'infinite'
+        return f'{100 * translation_m:.1f} cm / {rotation_deg:.2f} deg'
+
+    return {
+        'frames (lost)': f'{figures.frames} ({figures.lost})',
+        'median': errors(figures.median_translation_m, figures.median_rotation_deg),
+        'mean': errors(figures.mean_translation_m, figures.mean_rotation_deg),
+        '95th percentile': errors(figures.p95_translation_m, figures.p95_rotation_deg),
+        'within 5 cm, 5 deg': f'{100 * figures.recall_5cm_5deg:.1f} %',
+        'within 10 cm, 5 deg': f'{100 * figures.recall_10cm_5deg:.1f} %',
+        'within 25 cm, 10 deg': f'{100 * figures.recall_25cm_10deg:.1f} %',
+        'median time': f'{evaluation.median_ms(frames):.1f} ms',
+    }
+
+
+def _print_lost(console: Console, frames: Sequence[FrameResult]) -> None:
+    """Says why most of the lost frames were lost."""
+    reasons = Counter(frame.lost_reason for frame in frames if frame.estimated_pose is None)
+    if reasons:
+        reason, count = reasons.most_common(1)[0]
+        console.print(f'lost {count}x: {reason}', highlight=False, markup=False, soft_wrap=True)

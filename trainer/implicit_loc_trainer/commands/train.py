@@ -1,0 +1,28 @@
+"""`implicit-loc train`: from a recording to a checkpoint."""
+
+import argparse
+from pathlib import Path
+
+from implicit_loc_trainer.config import load_recipe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the subcommand."""
+    parser.add_argument('config', metavar='CONFIG.yaml', type=Path, help='the recipe')
+    parser.add_argument(
+        'overrides',
+        metavar='--section.key value',
+        nargs=argparse.REMAINDER,
+        help='entries of the recipe to replace, for instance --optimizer.epochs 20',
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains; prints where the checkpoint lies."""
+    recipe = load_recipe(arguments.config, arguments.overrides)
+    # Lightning takes seconds to import: a mistake in the recipe should not wait for it.
+    from implicit_loc_trainer.runs import train
+
+    path = train(recipe)
+    print(f'checkpoint: {path}')
+    return 0

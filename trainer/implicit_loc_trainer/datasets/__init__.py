@@ -1,0 +1,60 @@
+"""Readers of posed recordings: one file and one line in the table each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from implicit_loc_trainer.datasets import demo_room, redkitchen
+from implicit_loc_trainer.datasets.sample import DataError, Sample
+
+__all__ = ['FORMATS', 'DataError', 'Sample', 'open_dataset']
+
+
+class Reader(Protocol):
+    """A module that reads one format."""
+
+    def matches(self, path: Path) -> bool:
+        """Whether the data at this path has this format."""
+
+    def read(self, path: Path, split: str | Path) -> list[Sample]:
+        """The frames of a split, in the order of the recording."""
+
+
+FORMATS: dict[str, Reader] = {
+    'demo-room': demo_room,
+    'redkitchen': redkitchen,
+}
+
+
+def open_dataset(path: str | Path, split: str | Path = 'train') -> list[Sample]:
+    """Read the frames of a recording.
+
+    Args:
+        path: the recording, or the name of a built-in one ('demo-room').
+        split: 'train', 'test', or a text file that lists frame names, one a line.
+
+    Raises:
+        DataError: no reader knows the format, or the data is malformed.
+    """
+    path = Path(path)
+    for reader in FORMATS.values():
+        if reader.matches(path):
+            samples = reader.read(path, split)
+            if not samples:
+                raise DataError(f'the split {split} of {path} has no frames')
+            return samples
+    found = 'does not exist' if not path.exists() else 'has none of their files'
+    raise DataError(f'no reader ({", ".join(FORMATS)}) knows {path}: it {found}')
+
+
+def select_frames(samples: Sequence[Sample], names: Sequence[str], source: str) -> list[Sample]:
+    """The samples with these names, in the order of the names.
+
+    Raises:
+        DataError: a name is not in the recording.
+    """
+    by_name = {sample.name: sample for sample in samples}
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise DataError(f'{source} names the frame {missing[0]}, which the recording lacks')
+    return [by_name[name] for name in names]

@@ -1,0 +1,97 @@
+"""The made-up demo room as a dataset: open_dataset('demo-room'); nothing is read from disk.
+
+Frames are rendered when they are loaded, and are the same at every load. They are named
+'train-0-0000' (flight and frame) and 'test-0000'.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from implicit_loc.camera import Camera
+from implicit_loc_trainer.datasets.sample import DataError, Sample
+from implicit_loc_trainer.demo_room.flights import (
+    FRAMES_PER_SECOND,
+    Flight,
+    test_flight,
+    training_flights,
+)
+from implicit_loc_trainer.demo_room.renderer import demo_room
+
+NAME = 'demo-room'
+CAMERA = Camera(width=640, height=480, fx=525.0, fy=525.0, cx=319.5, cy=239.5)
+
+
+def matches(path: Path) -> bool:
+    """Whether the path is the name of the demo room; a folder of that name is something else."""
+    return str(path) == NAME and not path.exists()
+
+
+def read(path: Path, split: str | Path) -> list[Sample]:
+    """The frames of a split.
+
+    Args:
+        path: The name 'demo-room', for messages.
+        split: 'train' (all training flights), 'test', or a text file of frame names.
+
+    Raises:
+        DataError: An unknown split, a list that cannot be read, or a name that is not a frame.
+    """
+    if split == 'train':
+        return _samples(training_flights())
+    if split == 'test':
+        return _samples([test_flight()])
+    if not isinstance(split, Path):
+        raise DataError(f'{path} has the splits train and test, not {split!r}')
+    by_name = {sample.name: sample for sample in read(path, 'train') + read(path, 'test')}
+    chosen = []
+    for number, name in _listed(split):
+        if name not in by_name:
+            raise DataError(f'{split}:{number}: {path} has no frame {name!r}')
+        chosen.append(by_name[name])
+    return chosen
+
+
+def _samples(flights: list[Flight]) -> list[Sample]:
+    """One sample per frame; flights follow each other in time."""
+    samples: list[Sample] = []
+    for flight in flights:
+        for frame, world_from_camera in enumerate(flight.world_from_camera):
+            render = partial(_render, world_from_camera, flight.first_seed + frame)
+            samples.append(
+                Sample(
+                    name=f'{flight.name}-{frame:04d}',
+                    camera=CAMERA,
+                    world_from_camera=world_from_camera,
+                    timestamp=len(samples) / FRAMES_PER_SECOND,
+                    load_image=partial(_image, render),
+                    load_depth=partial(_depth, render),
+                )
+            )
+    return samples
+
+
+def _render(
+    world_from_camera: NDArray[np.float64], frame_seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    return demo_room().render(world_from_camera, CAMERA, frame_seed)
+
+
+def _image(render: partial[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> NDArray[np.uint8]:
+    return render()[0]
+
+
+def _depth(render: partial[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> NDArray[np.float32]:
+    return render()[1]
+
+
+def _listed(file: Path) -> list[tuple[int, str]]:
+    """Numbered lines that are neither empty nor comments."""
+    try:
+        lines = file.read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'cannot read {file}: {error}') from error
+    numbered = enumerate((line.strip() for line in lines), start=1)
+    return [(number, line) for number, line in numbered if line and not line.startswith('#')]

@@ -1,0 +1,146 @@
+"""From samples to training batches: images cached in memory, order and views reproducible."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from implicit_loc import preprocessing
+from implicit_loc.camera import Camera
+from implicit_loc_trainer.augmentation import View, jitter_colour, random_view_change, render_view
+from implicit_loc_trainer.config import AugmentationConfig
+from implicit_loc_trainer.datasets import Sample
+
+# Images are kept this much larger than the network's input, so that zooming in stays sharp.
+_CACHE_SCALE = 1.5
+
+
+class Batch(NamedTuple):
+    """Tensors of one training step.
+
+    Attributes:
+        images: (B, 3, H, W) uint8.
+        rays: unit-depth ray of every cell, (B, h, w, 3).
+        valid: cells that look at pixels of the source image, (B, h, w).
+        focal_length: (B,), pixels.
+        world_from_camera: (B, 4, 4).
+    """
+
+    images: Tensor
+    rays: Tensor
+    valid: Tensor
+    focal_length: Tensor
+    world_from_camera: Tensor
+
+
+@dataclass(frozen=True)
+class _CachedFrame:
+    image: NDArray[np.uint8]
+    camera: Camera
+    view_camera: Camera
+    world_from_camera: NDArray[np.float64]
+
+
+class TrainingSet(Dataset[View]):
+    """Views of a recording's frames; an item is named by its epoch and frame.
+
+    The random numbers of a view follow from (seed, epoch, frame) alone, so a resumed training
+    sees what the uninterrupted one would have seen.
+
+    Args:
+        samples: of the recording.
+        input_height: of the network, pixels.
+        stride: of the network's output.
+        augmentation: how views vary.
+        seed: of all random numbers.
+        on_frame: called after each frame that was read into the cache.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        input_height: int,
+        stride: int,
+        augmentation: AugmentationConfig,
+        seed: int,
+        on_frame: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._stride = stride
+        self._augmentation = augmentation
+        self._seed = seed
+        self._frames = []
+        for sample in samples:
+            self._frames.append(_cache(sample, input_height))
+            on_frame()
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, item: tuple[int, int]) -> View:
+        epoch, index = item
+        frame = self._frames[index]
+        rng = np.random.default_rng([self._seed, epoch, index])
+        return render_view(
+            jitter_colour(frame.image, self._augmentation, rng),
+            frame.camera,
+            frame.view_camera,
+            frame.world_from_camera,
+            random_view_change(self._augmentation, rng),
+            self._stride,
+        )
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Shuffled batches of one epoch, its incomplete last one dropped (batch statistics)."""
+
+    def __init__(self, frames: int, batch_size: int, seed: int, epoch: int) -> None:
+        order = np.random.default_rng([seed, epoch]).permutation(frames)
+        whole = frames // batch_size * batch_size
+        self._batches = [
+            [(epoch, int(index)) for index in batch]
+            for batch in order[:whole].reshape(-1, batch_size)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return iter(self._batches)
+
+
+def epoch_loader(
+    dataset: TrainingSet, batch_size: int, seed: int, epoch: int, workers: int = 0
+) -> DataLoader[View]:
+    """Batches of one epoch, in an order that follows from (seed, epoch)."""
+    return DataLoader(
+        dataset,
+        batch_sampler=EpochBatches(len(dataset), batch_size, seed, epoch),
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def collate(views: Sequence[View]) -> Batch:
+    """Stack views of one size."""
+    poses = np.stack([view.world_from_camera for view in views]).astype(np.float32)
+    return Batch(
+        images=torch.stack([preprocessing.to_tensor(view.image) for view in views]),
+        rays=torch.from_numpy(np.stack([view.rays for view in views])),
+        valid=torch.from_numpy(np.stack([view.valid for view in views])),
+        focal_length=torch.tensor([view.focal_length for view in views], dtype=torch.float32),
+        world_from_camera=torch.from_numpy(poses),
+    )
+
+
+def _cache(sample: Sample, input_height: int) -> _CachedFrame:
+    height = min(round(input_height * _CACHE_SCALE), sample.camera.height)
+    camera = preprocessing.input_camera(sample.camera, height)
+    image = preprocessing.resize(sample.load_image(), camera.width, camera.height)
+    view_camera = preprocessing.input_camera(sample.camera, input_height)
+    return _CachedFrame(image, camera, view_camera, sample.world_from_camera)

@@ -1,0 +1,187 @@
+"""One run of a training: its folder, its state for resuming, its checkpoint."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from rich.console import Console
+from rich.progress import track
+from scipy.spatial.transform import Rotation
+
+import implicit_loc
+from implicit_loc.checkpoint import CheckpointDescription, save_checkpoint
+from implicit_loc.network import NetworkConfig, SceneNetwork
+from implicit_loc.preprocessing import input_camera
+from implicit_loc_trainer.config import ConfigError, Recipe
+from implicit_loc_trainer.datasets import Sample, open_dataset
+from implicit_loc_trainer.loading import TrainingSet
+from implicit_loc_trainer.progress import TrainingProgress
+from implicit_loc_trainer.training import SceneTraining
+
+_STATE = 'last.ckpt'
+_RECIPE = 'recipe.yaml'
+_CHECKPOINT = 'checkpoint.safetensors'
+
+# Enough poses to tell how far from the training data a camera is; about 30 kB.
+_MOST_KEYFRAMES = 400
+
+
+def train(recipe: Recipe) -> Path:
+    """Train, or go on where an interrupted run of the same recipe stopped.
+
+    Returns:
+        The checkpoint for the robot.
+
+    Raises:
+        ConfigError: the recipe is not usable, or its folder holds a run of another recipe.
+        DataError: the recording is not usable.
+    """
+    console = Console()
+    folder = Path(recipe.run.output)
+    state = _prepare_folder(folder, recipe)
+    samples = open_dataset(recipe.data.path, _split(recipe.data.train_split))
+    if len(samples) < recipe.optimizer.batch_size:
+        raise ConfigError(
+            f'the recording has {len(samples)} frames, a batch takes '
+            f'{recipe.optimizer.batch_size}: lower optimizer.batch_size'
+        )
+    lightning.seed_everything(recipe.run.seed, verbose=False)
+    if recipe.run.threads:
+        torch.set_num_threads(recipe.run.threads)
+    description = describe(recipe, samples)
+    network = SceneNetwork(description.network).to(memory_format=torch.channels_last)
+    training_set = TrainingSet(
+        list(track(samples, 'reading frames', console=console, transient=True)),
+        recipe.network.input_height,
+        recipe.network.stride,
+        recipe.augmentation,
+        recipe.run.seed,
+    )
+    progress = TrainingProgress(recipe.optimizer.batch_size)
+    module = SceneTraining(
+        recipe, network, description, training_set, _validation_frames(recipe), progress.report
+    )
+    trainer = _lightning_trainer(recipe, folder, progress)
+    if state is not None:
+        console.print(f'going on from {state}')
+    trainer.fit(module, ckpt_path=state, weights_only=True)
+    validation = module.last_validation.as_json() if module.last_validation else {}
+    figures = {name: float(value) for name, value in validation.items() if value is not None}
+    path = folder / _CHECKPOINT
+    save_checkpoint(path, module.network, replace(description, validation=figures))
+    return path
+
+
+def describe(recipe: Recipe, samples: Sequence[Sample]) -> CheckpointDescription:
+    """The checkpoint's header, as far as it is known before the training."""
+    camera = samples[0].camera
+    poses = np.stack([sample.world_from_camera for sample in samples])
+    positions = poses[:, :3, 3]
+    section = recipe.network
+    resized = input_camera(camera, section.input_height)
+    kept = poses[:: -(-len(poses) // _MOST_KEYFRAMES)]
+    quaternions = Rotation.from_matrix(kept[:, :3, :3]).as_quat()
+    keyframes = np.concatenate([kept[:, :3, 3], quaternions], axis=1).round(5)
+    return CheckpointDescription(
+        network=NetworkConfig(
+            backbone=section.backbone,
+            stride=section.stride,
+            decoder_channels=section.decoder_channels,
+            near=section.near,
+            far=section.far,
+            canonical_focal_length=resized.focal_length,
+            scene_centre=tuple(positions.mean(axis=0).round(4).tolist()),
+            # A head of unit variance then spans the part of the scene that is usually seen.
+            scene_scale=0.2 * section.far,
+        ),
+        input_height=section.input_height,
+        training_camera=camera,
+        dataset=Path(recipe.data.path).name,
+        dataset_fingerprint=_fingerprint(samples),
+        extent=(tuple(positions.min(axis=0).tolist()), tuple(positions.max(axis=0).tolist())),
+        keyframes=tuple(map(tuple, keyframes.tolist())),
+        software_version=implicit_loc.__version__,
+    )
+
+
+def _lightning_trainer(
+    recipe: Recipe, folder: Path, progress: TrainingProgress
+) -> lightning.Trainer:
+    device = recipe.run.device
+    if device not in ('auto', 'cpu', 'cuda'):
+        raise ConfigError(f'run.device is {device!r}; it must be auto, cpu or cuda')
+    on_gpu = torch.cuda.is_available() and device != 'cpu'
+    if device == 'cuda' and not on_gpu:
+        raise ConfigError('run.device is cuda, but PyTorch sees no CUDA device')
+    # Views come from one process on a CPU on purpose, and batches are few: no advice needed.
+    warnings.filterwarnings('ignore', message='.*does not have many workers.*')
+    warnings.filterwarnings('ignore', message='.*isinstance.treespec, LeafSpec.*')
+    return lightning.Trainer(
+        accelerator='cuda' if on_gpu else 'cpu',
+        devices=1,
+        precision='bf16-mixed' if on_gpu else '32-true',
+        max_epochs=recipe.optimizer.epochs,
+        gradient_clip_val=recipe.optimizer.clip_gradient,
+        reload_dataloaders_every_n_epochs=1,
+        callbacks=[
+            progress,
+            ModelCheckpoint(
+                dirpath=folder,
+                filename='last',
+                save_top_k=1,
+                every_n_epochs=1,
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
+            ),
+        ],
+        logger=CSVLogger(str(folder), name='log', version=''),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=50,
+    )
+
+
+def _prepare_folder(folder: Path, recipe: Recipe) -> Path | None:
+    """Create the run's folder; returns the state to resume from, if it has one."""
+    text = yaml.safe_dump(asdict(recipe), sort_keys=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    recorded, state = folder / _RECIPE, folder / _STATE
+    if state.is_file() and recorded.is_file() and recorded.read_text('utf-8') != text:
+        raise ConfigError(
+            f'{folder} holds a run of another recipe ({recorded}): '
+            'choose another --run.output, or delete the folder'
+        )
+    temporary = folder / f'.{_RECIPE}.{os.getpid()}.part'
+    temporary.write_text(text, encoding='utf-8')
+    os.replace(temporary, recorded)
+    return state if state.is_file() else None
+
+
+def _validation_frames(recipe: Recipe) -> list[Sample]:
+    most = recipe.data.validation_frames
+    if most == 0:
+        return []
+    samples = open_dataset(recipe.data.path, _split(recipe.data.validation_split))
+    return samples[:: -(-len(samples) // most)]
+
+
+def _split(name: str) -> str | Path:
+    return name if name in ('train', 'test') else Path(name)
+
+
+def _fingerprint(samples: Sequence[Sample]) -> str:
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(sample.name.encode())
+        digest.update(sample.world_from_camera.round(6).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,169 @@
+"""A small training end to end: it learns, it resumes exactly, and it refuses what cannot work."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from implicit_loc.camera import Camera
+from implicit_loc.checkpoint import load_checkpoint
+from implicit_loc_trainer import cli, loading
+from implicit_loc_trainer.config import AugmentationConfig, ConfigError, Recipe, load_recipe
+from implicit_loc_trainer.datasets import Sample
+
+RECIPE = {
+    'data': {'path': 'demo-room', 'validation_frames': 2},
+    'network': {'input_height': 48, 'decoder_channels': 16},
+    'optimizer': {'epochs': 3, 'batch_size': 4},
+    'run': {'device': 'cpu', 'validate_every': 2, 'threads': 1},
+}
+
+
+@pytest.fixture(scope='module')
+def few_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A list of sixteen training frames."""
+    path = tmp_path_factory.mktemp('split') / 'few.txt'
+    path.write_text('\n'.join(f'train-0-{10 * i:04d}' for i in range(16)))
+    return path
+
+
+def _recipe_file(folder: Path, few_frames: Path, **run: object) -> Path:
+    recipe = json.loads(json.dumps(RECIPE))
+    recipe['data']['train_split'] = str(few_frames)
+    recipe['run'].update(run)
+    path = folder / 'recipe.yaml'
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory: pytest.TempPathFactory, few_frames: Path) -> Path:
+    """The folder of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp('finished')
+    recipe = _recipe_file(folder, few_frames, output=str(folder / 'run'))
+    assert cli.main(['train', str(recipe)]) == 0
+    return folder / 'run'
+
+
+def test_training_writes_a_checkpoint_that_the_localizer_loads(finished: Path) -> None:
+    _, description = load_checkpoint(finished / 'checkpoint.safetensors')
+    assert description.dataset == 'demo-room'
+    assert description.input_height == 48
+    assert len(description.keyframes) == 16
+    assert description.validation['frames'] == 2
+    assert (finished / 'recipe.yaml').is_file()
+
+
+def test_the_loss_falls(finished: Path) -> None:
+    lines = (finished / 'log' / 'metrics.csv').read_text().splitlines()
+    column = lines[0].split(',').index('loss/total')
+    totals = [float(line.split(',')[column]) for line in lines[1:] if line.split(',')[column]]
+    assert len(totals) == 3
+    assert totals[-1] < totals[0]
+
+
+def test_a_killed_training_goes_on_exactly(
+    tmp_path: Path, few_frames: Path, finished: Path
+) -> None:
+    """SIGKILL after the first epoch; the final weights are those of the uninterrupted run."""
+    recipe = _recipe_file(tmp_path, few_frames, output=str(tmp_path / 'run'))
+    command = [sys.executable, '-m', 'implicit_loc_trainer.cli', 'train', str(recipe)]
+    process = subprocess.Popen(command, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    state = tmp_path / 'run' / 'last.ckpt'
+    try:
+        deadline = time.monotonic() + 200
+        while not state.is_file() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / 'run' / 'checkpoint.safetensors').exists()
+    assert cli.main(['train', str(recipe)]) == 0
+    expected = load_file(finished / 'checkpoint.safetensors')
+    resumed = load_file(tmp_path / 'run' / 'checkpoint.safetensors')
+    for name, tensor in expected.items():
+        torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0, msg=name)
+
+
+def test_a_folder_with_another_run_is_not_overwritten(
+    finished: Path, tmp_path: Path, few_frames: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = _recipe_file(tmp_path, few_frames, output=str(finished))
+    before = (finished / 'recipe.yaml').read_text()
+    assert cli.main(['train', str(recipe), '--optimizer.learning_rate', '0.5']) == 1
+    assert 'holds a run of another recipe' in capsys.readouterr().err
+    assert (finished / 'recipe.yaml').read_text() == before
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'message'),
+    [
+        (['--optimizer.epoch', '3'], 'optimizer.epoch'),
+        (['--optimizer.epochs', 'many'], 'many'),
+        (['--data.path', '/nowhere'], '/nowhere: it does not exist'),
+        (['--data.train_split', '/nowhere.txt'], 'nowhere.txt'),
+        (['--network.backbone', 'vgg'], "'vgg' is not known"),
+        (['--network.stride', '5'], 'stride is 5'),
+        (['--optimizer.batch_size', '64'], 'lower optimizer.batch_size'),
+        (['--run.device', 'abacus'], "'abacus'"),
+    ],
+)
+def test_a_recipe_that_cannot_work_ends_in_one_line(
+    overrides: list[str],
+    message: str,
+    tmp_path: Path,
+    few_frames: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = _recipe_file(tmp_path, few_frames, output=str(tmp_path / 'run'))
+    assert cli.main(['train', str(recipe), *overrides]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert 'Traceback' not in error
+
+
+def test_recipes_are_overridden_key_by_key(tmp_path: Path, few_frames: Path) -> None:
+    path = _recipe_file(tmp_path, few_frames)
+    recipe = load_recipe(path, ['--loss.pose', '0', '--network.far', '5'])
+    assert recipe.loss.pose == 0
+    assert recipe.network.far == 5
+    assert recipe.network.near == Recipe().network.near
+    assert recipe.optimizer.epochs == 3
+    with pytest.raises(ConfigError, match='does not exist'):
+        load_recipe(tmp_path / 'missing.yaml')
+
+
+def _samples(count: int) -> list[Sample]:
+    camera = Camera(64, 48, 50.0, 50.0, 31.5, 23.5)
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(count)]
+    return [
+        Sample(str(index), camera, np.eye(4), index / 10, lambda image=image: image)  # type: ignore[misc]
+        for index, image in enumerate(images)
+    ]
+
+
+def test_batches_follow_from_seed_and_epoch_alone() -> None:
+    """The same epoch gives the same bytes, another epoch another order and other views."""
+    dataset = loading.TrainingSet(_samples(9), 48, 8, AugmentationConfig(), seed=3)
+    first, again, other = (
+        list(loading.epoch_loader(dataset, batch_size=4, seed=3, epoch=epoch))
+        for epoch in (5, 5, 6)
+    )
+    assert len(first) == 2  # the ninth frame waits for another epoch
+    for a, b in zip(first, again, strict=True):
+        for x, y in zip(a, b, strict=True):
+            torch.testing.assert_close(x, y, rtol=0, atol=0)
+    assert not torch.equal(first[0].images, other[0].images)
+    assert first[0].images.shape == (4, 3, 48, 64)
+    assert first[0].rays.shape == (4, 6, 8, 3)
