@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from implicit_loc import preprocessing
 from implicit_loc.camera import Camera
@@ -47,7 +47,7 @@ class _CachedFrame:
 
 
 class TrainingSet(Dataset[View]):
-    """Views of a recording's frames; an item is named by its epoch and frame.
+    """Views of a recording's frames; item number = epoch * frames + frame.
 
     The random numbers of a view follow from (seed, epoch, frame) alone, so a resumed training
     sees what the uninterrupted one would have seen.
@@ -81,8 +81,8 @@ class TrainingSet(Dataset[View]):
     def __len__(self) -> int:
         return len(self._frames)
 
-    def __getitem__(self, item: tuple[int, int]) -> View:
-        epoch, index = item
+    def __getitem__(self, item: int) -> View:
+        epoch, index = divmod(item, len(self._frames))
         frame = self._frames[index]
         rng = np.random.default_rng([self._seed, epoch, index])
         return render_view(
@@ -95,33 +95,40 @@ class TrainingSet(Dataset[View]):
         )
 
 
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Shuffled batches of one epoch, its incomplete last one dropped (batch statistics)."""
+class EpochOrder(Sampler[int]):
+    """The items of one epoch, shuffled; the order follows from (seed, epoch) alone."""
 
-    def __init__(self, frames: int, batch_size: int, seed: int, epoch: int) -> None:
-        order = np.random.default_rng([seed, epoch]).permutation(frames)
-        whole = frames // batch_size * batch_size
-        self._batches = [
-            [(epoch, int(index)) for index in batch]
-            for batch in order[:whole].reshape(-1, batch_size)
-        ]
+    def __init__(self, frames: int, seed: int) -> None:
+        self._frames = frames
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; Lightning calls this before each one, also after resuming."""
+        self._epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return self._frames
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return iter(self._batches)
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._frames)
+        return iter((self._epoch * self._frames + order).tolist())
 
 
-def epoch_loader(
-    dataset: TrainingSet, batch_size: int, seed: int, epoch: int, workers: int = 0
+def training_loader(
+    dataset: TrainingSet, batch_size: int, seed: int, workers: int = 0
 ) -> DataLoader[View]:
-    """Batches of one epoch, in an order that follows from (seed, epoch)."""
+    """Batches in an order that follows from (seed, epoch).
+
+    An incomplete last batch is dropped: its batch statistics would be poor.
+    """
+    order = EpochOrder(len(dataset), seed)
     return DataLoader(
         dataset,
-        batch_sampler=EpochBatches(len(dataset), batch_size, seed, epoch),
+        batch_sampler=BatchSampler(order, batch_size, drop_last=True),
         collate_fn=collate,
         num_workers=workers,
+        persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
 

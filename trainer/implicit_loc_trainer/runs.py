@@ -1,6 +1,7 @@
 """One run of a training: its folder, its state for resuming, its checkpoint."""
 
 import hashlib
+import logging
 import os
 import warnings
 from collections.abc import Sequence
@@ -122,16 +123,17 @@ def _lightning_trainer(
     on_gpu = torch.cuda.is_available() and device != 'cpu'
     if device == 'cuda' and not on_gpu:
         raise ConfigError('run.device is cuda, but PyTorch sees no CUDA device')
-    # Views come from one process on a CPU on purpose, and batches are few: no advice needed.
-    warnings.filterwarnings('ignore', message='.*does not have many workers.*')
-    warnings.filterwarnings('ignore', message='.*isinstance.treespec, LeafSpec.*')
+    # Lightning's advice is for other trainings: views come from one process on a CPU on purpose,
+    # batches may be few, and the folder of a resumed run is never empty.
+    logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
+    for advice in ('does not have many workers', 'number of training batches', 'is not empty'):
+        warnings.filterwarnings('ignore', message=f'.*{advice}.*')
     return lightning.Trainer(
         accelerator='cuda' if on_gpu else 'cpu',
         devices=1,
         precision='bf16-mixed' if on_gpu else '32-true',
         max_epochs=recipe.optimizer.epochs,
         gradient_clip_val=recipe.optimizer.clip_gradient,
-        reload_dataloaders_every_n_epochs=1,
         callbacks=[
             progress,
             ModelCheckpoint(
@@ -143,7 +145,7 @@ def _lightning_trainer(
                 save_on_train_epoch_end=True,
             ),
         ],
-        logger=CSVLogger(str(folder), name='log', version=''),
+        logger=CSVLogger(str(folder), name='log'),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -19,7 +19,7 @@ from implicit_loc_trainer.augmentation import View
 from implicit_loc_trainer.config import Recipe
 from implicit_loc_trainer.datasets import Sample
 from implicit_loc_trainer.evaluation import evaluate, summary
-from implicit_loc_trainer.loading import Batch, TrainingSet, epoch_loader
+from implicit_loc_trainer.loading import Batch, TrainingSet, training_loader
 from implicit_loc_trainer.metrics import ErrorSummary
 
 # Rendering the views of a batch takes a tenth of a CPU's training step; a GPU needs helpers.
@@ -57,13 +57,12 @@ class SceneTraining(lightning.LightningModule):
         self._report = report
 
     def train_dataloader(self) -> DataLoader[View]:
-        """Batches of the current epoch; Lightning asks anew for each."""
+        """Batches of every epoch, made by helpers where a GPU waits for them."""
         on_gpu = self.trainer.strategy.root_device.type == 'cuda'
-        return epoch_loader(
+        return training_loader(
             self._training_set,
             self._recipe.optimizer.batch_size,
             self._recipe.run.seed,
-            self.trainer.current_epoch,
             workers=_CUDA_WORKERS if on_gpu else 0,
         )
 
