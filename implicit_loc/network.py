@@ -128,9 +128,9 @@ class SceneNetwork(nn.Module):
                 fused, size=lateral.shape[-2:], mode='bilinear', align_corners=False
             )
             fused = self.fusions[level](lateral + upsampled)
-        world = self.world_head(fused).float().permute(0, 2, 3, 1)
-        depth = self.depth_head(fused).float()[:, 0].sigmoid()
-        weights = self.weight_head(fused).float()[:, 0].sigmoid()
+        world = _apply_head(self.world_head, fused).permute(0, 2, 3, 1)
+        depth = _apply_head(self.depth_head, fused)[:, 0].sigmoid()
+        weights = _apply_head(self.weight_head, fused)[:, 0].sigmoid()
         zoom = (focal_length.float() / self.config.canonical_focal_length)[:, None, None]
         return SceneGeometry(
             world_points=self.scene_centre + self.config.scene_scale * world,
@@ -142,6 +142,14 @@ class SceneNetwork(nn.Module):
 def camera_points(depth: Tensor, rays: Tensor) -> Tensor:
     """Points in the camera frame, (..., h, w) x (..., h, w, 3) -> (..., h, w, 3), metres."""
     return depth[..., None] * rays
+
+
+def _apply_head(head: nn.Sequential, features: Tensor) -> Tensor:
+    """A head whose output layer runs in float32: half precision would round metres to cm."""
+    hidden = head[:-1](features)
+    with torch.autocast(features.device.type, enabled=False):
+        output: Tensor = head[-1](hidden.float())
+    return output
 
 
 def _pointwise(inputs: int, outputs: int) -> nn.Sequential:

@@ -43,6 +43,16 @@ def test_depth_scales_with_the_focal_length() -> None:
     torch.testing.assert_close(far, 2 * near)
 
 
+def test_half_precision_does_not_round_the_geometry() -> None:
+    """Under autocast the hidden layers are coarse, but the outputs are not on a coarse grid."""
+    network = SceneNetwork(NetworkConfig(decoder_channels=8)).eval()
+    image, focal_length = torch.randn(1, 3, 64, 64), torch.tensor([525.0])
+    with torch.inference_mode(), torch.autocast('cpu', torch.bfloat16):
+        points = network(image, focal_length).world_points
+    assert points.dtype == torch.float32
+    assert not torch.equal(points, points.bfloat16().float())
+
+
 def test_world_points_lie_about_the_scene_centre() -> None:
     """An untrained network predicts the scene's centre, not the origin."""
     torch.manual_seed(0)
