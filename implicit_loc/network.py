@@ -7,7 +7,7 @@ focal length from a far one under a long one.
 
 import math
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -63,7 +63,8 @@ class NetworkConfig:
             raise CheckpointError('the focal length, scene scale and channels must be positive')
 
 
-class SceneGeometry(NamedTuple, Generic[Array]):
+@dataclass(frozen=True)
+class SceneGeometry(Generic[Array]):
     """What the network sees in each output cell.
 
     Attributes:
@@ -79,6 +80,8 @@ class SceneGeometry(NamedTuple, Generic[Array]):
 
 class SceneNetwork(nn.Module):
     """A backbone, a top-down decoder down to the output's stride, and three heads."""
+
+    scene_centre: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()

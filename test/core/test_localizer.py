@@ -1,5 +1,6 @@
 """The public face, with a network whose geometry is known."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,8 +101,8 @@ def test_a_prediction_without_a_pose_is_refused(
 ) -> None:
     _spoil(
         known,
-        lambda geometry: geometry._replace(
-            **{name: torch.full_like(getattr(geometry, name), value)}
+        lambda geometry: dataclasses.replace(
+            geometry, **{name: torch.full_like(getattr(geometry, name), value)}
         ),
     )
     with pytest.raises(AlignmentError, match=message):
