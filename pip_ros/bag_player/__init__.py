@@ -1,0 +1,1 @@
+"""Plays rosbag2 recordings over DDS, in real time, where there is no `ros2 bag play`."""
