@@ -122,6 +122,7 @@ class RunConfig:
 
     Attributes:
         output: folder of the run: state for resuming, the checkpoint, the log.
+        start_from: checkpoint whose weights the training begins with; empty = from scratch.
         device: 'auto', 'cpu' or 'cuda'.
         seed: of weights, order and augmentation.
         validate_every: epochs between validations.
@@ -129,6 +130,7 @@ class RunConfig:
     """
 
     output: str = 'runs/default'
+    start_from: str = ''
     device: str = 'auto'
     seed: int = 1
     validate_every: int = 10

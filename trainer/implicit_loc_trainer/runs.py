@@ -19,7 +19,7 @@ from rich.progress import track
 from scipy.spatial.transform import Rotation
 
 import implicit_loc
-from implicit_loc.checkpoint import CheckpointDescription, save_checkpoint
+from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint, save_checkpoint
 from implicit_loc.network import NetworkConfig, SceneNetwork
 from implicit_loc.preprocessing import input_camera
 from implicit_loc_trainer.config import ConfigError, Recipe
@@ -58,8 +58,7 @@ def train(recipe: Recipe) -> Path:
     lightning.seed_everything(recipe.run.seed, verbose=False)
     if recipe.run.threads:
         torch.set_num_threads(recipe.run.threads)
-    description = describe(recipe, samples)
-    network = SceneNetwork(description.network).to(memory_format=torch.channels_last)
+    network, description = _begin(recipe, describe(recipe, samples))
     training_set = TrainingSet(
         list(track(samples, 'reading frames', console=console, transient=True)),
         recipe.network.input_height,
@@ -112,6 +111,27 @@ def describe(recipe: Recipe, samples: Sequence[Sample]) -> CheckpointDescription
         keyframes=tuple(map(tuple, keyframes.tolist())),
         software_version=implicit_loc.__version__,
     )
+
+
+def _begin(
+    recipe: Recipe, description: CheckpointDescription
+) -> tuple[SceneNetwork, CheckpointDescription]:
+    """The network to train, fresh or from a checkpoint, and the header that belongs to it."""
+    if not recipe.run.start_from:
+        network = SceneNetwork(description.network)
+        return network.to(memory_format=torch.channels_last), description
+    network, earlier = load_checkpoint(recipe.run.start_from)
+    layout = ('backbone', 'stride', 'decoder_channels')
+    for name in layout:
+        found, wanted = getattr(earlier.network, name), getattr(description.network, name)
+        if found != wanted:
+            raise ConfigError(
+                f'{recipe.run.start_from} has network.{name} {found!r}, the recipe {wanted!r}: '
+                'they must agree to start from it'
+            )
+    # Depth range, scene centre and focal length give the loaded weights their meaning.
+    description = replace(description, network=earlier.network)
+    return network.train().to(memory_format=torch.channels_last), description
 
 
 def _lightning_trainer(

@@ -132,6 +132,23 @@ def test_a_recipe_that_cannot_work_ends_in_one_line(
     assert 'Traceback' not in error
 
 
+def test_a_training_can_start_from_a_checkpoint(
+    finished: Path, tmp_path: Path, few_frames: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It begins with those weights, and refuses a network of another layout."""
+    start = finished / 'checkpoint.safetensors'
+    recipe = _recipe_file(tmp_path, few_frames, output=str(tmp_path / 'run'))
+    still = ['--run.start_from', str(start), '--optimizer.epochs', '1']
+    still += ['--optimizer.learning_rate', '1e-12', '--data.validation_frames', '0']
+    assert cli.main(['train', str(recipe), *still]) == 0
+    first, again = load_file(start), load_file(tmp_path / 'run' / 'checkpoint.safetensors')
+    for name in (name for name in first if name.endswith('weight')):
+        torch.testing.assert_close(again[name], first[name], rtol=1e-3, atol=1e-6)
+    other = ['--network.decoder_channels', '8', '--run.output', str(tmp_path / 'other')]
+    assert cli.main(['train', str(recipe), *still, *other]) == 1
+    assert 'has network.decoder_channels 16, the recipe 8' in capsys.readouterr().err
+
+
 def test_recipes_are_overridden_key_by_key(tmp_path: Path, few_frames: Path) -> None:
     path = _recipe_file(tmp_path, few_frames)
     recipe = load_recipe(path, ['--loss.pose', '0', '--network.far', '5'])
