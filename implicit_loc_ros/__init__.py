@@ -1,0 +1,1 @@
+"""ROS 2 node around the core: messages in, messages out."""

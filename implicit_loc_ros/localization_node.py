@@ -1,0 +1,70 @@
+"""Command of the node: `ros2 run implicit_loc_ros localization_node`."""
+
+import gc
+import signal
+import sys
+import threading
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is told to stop.
+
+    Args:
+        args: command line, including ROS arguments; None for the process's own.
+
+    Returns:
+        Exit status: 0 after SIGINT, SIGTERM or a shutdown of ROS; 1 if a parameter is wrong, or
+        with autostart if the checkpoint cannot be used.
+    """
+    # In place before the slow imports: a KeyboardInterrupt in there would end in a traceback.
+    # rclpy's own handlers, installed later, call these.
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda signum, frame: stop.set())
+
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.impl.implementation_singleton import rclpy_implementation
+    from rclpy.logging import get_logger
+    from rclpy.utilities import ok, try_shutdown
+
+    from implicit_loc_ros.node import NAME, LocalizationNode
+    from implicit_loc_ros.parameters import ParameterError
+
+    rclpy.init(args=args)
+    node = None
+    try:
+        node = LocalizationNode()
+        if node.parameters.autostart and not (stop.is_set() or node.start()):
+            return 0 if stop.is_set() else 1
+        # The objects of PyTorch never become garbage: without looking at them, collections pause
+        # the node for less, and the process ends in a quarter of the time.
+        gc.freeze()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while ok() and not stop.is_set():
+            try:
+                executor.spin()
+            except rclpy_implementation.RCLError as error:
+                # Such as a lifecycle transition that the current state does not have.
+                if ok():
+                    node.logger.error(f'{error}')
+    except ExternalShutdownException:
+        pass
+    except ParameterError as error:
+        get_logger(NAME).fatal(f'wrong parameter: {error}')
+        return 1
+    except Exception:
+        # A shutdown makes whatever runs at the moment fail.
+        if ok() and not stop.is_set():
+            raise
+    finally:
+        if node is not None:
+            node.close()
+            node.destroy_node()  # type: ignore[no-untyped-call]
+        try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

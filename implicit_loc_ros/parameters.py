@@ -1,0 +1,193 @@
+"""Parameters of the node: plain data, declared, described and validated in one place."""
+
+import math
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterUninitializedException,
+)
+from rclpy.node import Node
+
+from implicit_loc.errors import ImplicitLocError
+
+TF_MODES = ('none', 'map_to_camera', 'map_to_base', 'map_to_odom')
+# The pose of the base needs the camera's extrinsic from TF.
+TF_MODES_OF_THE_BASE = ('map_to_base', 'map_to_odom')
+
+
+class ParameterError(ImplicitLocError):
+    """A parameter has a wrong type or value."""
+
+
+def _parameter(
+    default: Any,
+    description: str,
+    choices: tuple[str, ...] = (),
+    limits: tuple[float, float] | None = None,
+    changes_at_run_time: bool = False,
+) -> Any:
+    metadata = {
+        'description': description,
+        'choices': choices,
+        'limits': limits,
+        'changes_at_run_time': changes_at_run_time,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Everything that a user may set; the descriptions stand beside the defaults.
+
+    Raises:
+        ParameterError: a value is not among its choices, out of range, or contradicts another.
+    """
+
+    checkpoint: str = _parameter('', 'Path of the trained .safetensors file.')
+    device: str = _parameter('auto', 'Where the network runs: auto, cpu, cuda or cuda:N.')
+    torch_threads: int = _parameter(
+        0, 'CPU threads of the network; 0 = as PyTorch decides.', limits=(0, 1024)
+    )
+    autostart: bool = _parameter(
+        True, 'Configure and activate at start; false waits for a lifecycle manager.'
+    )
+    image_transport: str = _parameter(
+        'raw',
+        'raw reads `image` (Image), compressed reads `image/compressed` (CompressedImage).',
+        choices=('raw', 'compressed'),
+    )
+    image_rectified: bool = _parameter(
+        False, 'The images are rectified: use P of CameraInfo, without distortion.'
+    )
+    qos: str = _parameter(
+        'auto',
+        'Reliability of the image and CameraInfo subscriptions; '
+        'auto = reliable if every publisher is.',
+        choices=('auto', 'reliable', 'best_effort'),
+    )
+    tf_mode: str = _parameter('map_to_camera', 'Which transform is published.', choices=TF_MODES)
+    pose_of: str = _parameter(
+        'auto',
+        'Whose pose the pose topics carry; '
+        'auto = base in map_to_base and map_to_odom, else camera.',
+        choices=('auto', 'camera', 'base'),
+    )
+    map_frame: str = _parameter('map', 'Frame of the published poses: the map of the training.')
+    odom_frame: str = _parameter('odom', 'Odometry frame, for map_to_odom.')
+    base_frame: str = _parameter('base_link', "The robot's frame, for poses of the base.")
+    camera_frame: str = _parameter(
+        '', "Optical frame of the camera; empty = the image header's frame_id."
+    )
+    child_frame: str = _parameter(
+        'localized_camera',
+        'Child frame of map_to_camera. Keep it apart from the frames of a robot whose camera '
+        'already has a parent; empty = the optical frame itself.',
+    )
+    min_confidence: float = _parameter(
+        0.0,
+        'Poses below this confidence are not published, 0 to 1; 0 = all.',
+        limits=(0.0, 1.0),
+        changes_at_run_time=True,
+    )
+    tf_tolerance_s: float = _parameter(
+        0.1,
+        "Longest wait for a transform at the image's stamp, seconds.",
+        limits=(0.0, 2.0),
+    )
+    tf_future_offset_s: float = _parameter(
+        0.0,
+        "Added to the stamp of map_to_odom's transform, seconds, so that others can look it up "
+        'before the next image.',
+        limits=(0.0, 2.0),
+    )
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            _check_value(item, getattr(self, item.name))
+        if self.publishes_base and not self.base_frame:
+            raise ParameterError("'base_frame' is empty: the pose of the base needs its name")
+        if self.tf_mode == 'map_to_odom' and not self.odom_frame:
+            raise ParameterError("'odom_frame' is empty: map_to_odom needs its name")
+        if not self.map_frame:
+            raise ParameterError("'map_frame' is empty: every published pose needs its frame")
+        if self.tf_mode in TF_MODES_OF_THE_BASE and self.pose_of == 'camera':
+            raise ParameterError(f"'pose_of' is 'camera', but {self.tf_mode} is about the base")
+        self._check_that_frames_differ()
+
+    @property
+    def publishes_base(self) -> bool:
+        """Whether poses and covariances are those of the base, not of the camera."""
+        if self.pose_of == 'auto':
+            return self.tf_mode in TF_MODES_OF_THE_BASE
+        return self.pose_of == 'base'
+
+    def _check_that_frames_differ(self) -> None:
+        used = {
+            'none': ('map_frame',),
+            'map_to_camera': ('map_frame', 'child_frame'),
+            'map_to_base': ('map_frame', 'base_frame'),
+            'map_to_odom': ('map_frame', 'odom_frame', 'base_frame'),
+        }[self.tf_mode]
+        names = [getattr(self, name) for name in used]
+        if len(set(names)) < len(names):
+            raise ParameterError(
+                f'{self.tf_mode} needs different frames, found '
+                + ', '.join(f'{name}={getattr(self, name)!r}' for name in used)
+            )
+
+
+def declare_parameters(node: Node) -> Parameters:
+    """Declare every parameter on a node and return the values that the user gave.
+
+    Raises:
+        ParameterError: with the name, what was found and what is allowed.
+    """
+    return Parameters(**{item.name: _declare(node, item) for item in fields(Parameters)})
+
+
+def _declare(node: Node, item: 'Field[Any]') -> Any:
+    if item.default is MISSING:
+        raise TypeError(f'the parameter {item.name} has no default')
+    try:
+        return node.declare_parameter(item.name, item.default, _descriptor(item)).value
+    except InvalidParameterTypeException as error:
+        kind = type(item.default).__name__
+        hint = (
+            f'write {item.default!r} with a decimal point' if kind == 'float' else 'see its yaml'
+        )
+        raise ParameterError(f'{item.name!r} must be of type {kind} ({hint}): {error}') from error
+    except (InvalidParameterValueException, ParameterUninitializedException) as error:
+        raise ParameterError(f'{item.name!r}: {error}') from error
+
+
+def _descriptor(item: 'Field[Any]') -> ParameterDescriptor:
+    choices, limits = item.metadata['choices'], item.metadata['limits']
+    descriptor = ParameterDescriptor(
+        description=item.metadata['description'],
+        additional_constraints=f'One of: {", ".join(choices)}.' if choices else '',
+        read_only=not item.metadata['changes_at_run_time'],
+    )
+    if limits and isinstance(item.default, int):
+        low, high = (int(limit) for limit in limits)
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high)]
+    elif limits:
+        low, high = limits
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    return descriptor
+
+
+def _check_value(item: 'Field[Any]', value: Any) -> None:
+    choices, limits = item.metadata['choices'], item.metadata['limits']
+    if choices and value not in choices:
+        raise ParameterError(f'{item.name!r} is {value!r}: it must be one of {", ".join(choices)}')
+    # rclpy checks ranges of what a node declares; this holds without a node, too.
+    if limits and not (math.isfinite(value) and limits[0] <= value <= limits[1]):
+        raise ParameterError(
+            f'{item.name!r} is {value}: it must be from {limits[0]} to {limits[1]}'
+        )
+    if item.name.endswith('_frame') and value.startswith('/'):
+        raise ParameterError(f'{item.name!r} is {value!r}: TF frames have no leading slash')

@@ -1,0 +1,93 @@
+"""Subscriptions that fit their publishers."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+Message = TypeVar('Message')
+
+# The executor only receives; a few messages bridge a moment in which it is not scheduled.
+_DEPTH = 5
+
+
+class FittingSubscription(Generic[Message]):
+    """A subscription to a stamped message, reliable exactly if every publisher is.
+
+    A reliable subscription gets nothing from a best-effort publisher, and a best-effort one
+    loses large images. Publishers may appear later or change: call `review` now and then.
+
+    Args:
+        node: that subscribes.
+        kind: class of the message; it has a header.
+        topic: relative or absolute; remapped as usual.
+        callback: gets each message.
+        choice: 'auto', 'reliable' or 'best_effort'.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        kind: type[Message],
+        topic: str,
+        callback: Callable[[Message], None],
+        choice: str = 'auto',
+    ) -> None:
+        self._node = node
+        self._kind = kind
+        self._topic = topic
+        self._callback = callback
+        self._choice = choice
+        self._last_stamp: tuple[int, int] | None = None
+        self._retired: Any = None
+        self.reliable = choice == 'reliable'
+        self._subscription = self._subscribe()
+
+    @property
+    def topic_name(self) -> str:
+        """The topic's full name, remapped."""
+        return str(self._subscription.topic_name)
+
+    def publisher_count(self) -> int:
+        """How many publishers the graph shows."""
+        return int(self._node.count_publishers(self.topic_name))
+
+    def review(self) -> None:
+        """Look at the publishers and subscribe anew if they ask for another reliability."""
+        if self._retired is not None:
+            self._node.destroy_subscription(self._retired)
+            self._retired = None
+        if self._choice != 'auto':
+            return
+        publishers = self._node.get_publishers_info_by_topic(self.topic_name)
+        offered = {info.qos_profile.reliability for info in publishers}
+        if not offered:
+            return
+        reliable = offered == {ReliabilityPolicy.RELIABLE}
+        if reliable == self.reliable:
+            return
+        # The old subscription lives until the next review: discovery of the new one takes a
+        # moment, in which images would be lost.
+        self.reliable = reliable
+        self._retired, self._subscription = self._subscription, self._subscribe()
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        for subscription in (self._retired, self._subscription):
+            if subscription is not None:
+                self._node.destroy_subscription(subscription)
+        self._retired = None
+
+    def _subscribe(self) -> Any:
+        policy = ReliabilityPolicy.RELIABLE if self.reliable else ReliabilityPolicy.BEST_EFFORT
+        profile = QoSProfile(depth=_DEPTH, reliability=policy)
+        return self._node.create_subscription(self._kind, self._topic, self._receive, profile)
+
+    def _receive(self, message: Any) -> None:
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        # While two subscriptions live, each message may come twice.
+        if self._retired is not None and stamp == self._last_stamp:
+            return
+        self._last_stamp = stamp
+        self._callback(message)

@@ -1,0 +1,145 @@
+"""Matrices <-> messages, and the covariance of another point of the same rigid body."""
+
+import cv2
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import (
+    Pose,
+    PoseStamped,
+    PoseWithCovarianceStamped,
+    Quaternion,
+    Transform,
+    TransformStamped,
+)
+from numpy.typing import NDArray
+
+from implicit_loc.errors import AlignmentError
+
+FloatArray = NDArray[np.float64]
+
+# A rotation matrix from float32 arithmetic is this close to orthonormal.
+_ORTHONORMAL_TOLERANCE = 1e-3
+
+
+def stamp_to_nanoseconds(stamp: Time) -> int:
+    """Nanoseconds since the epoch of the stamp's clock."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def stamp_from_nanoseconds(nanoseconds: int) -> Time:
+    """Inverse of `stamp_to_nanoseconds`."""
+    sec, nanosec = divmod(nanoseconds, 1_000_000_000)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def check_pose(a_from_b: FloatArray, covariance: FloatArray) -> None:
+    """Refuse what no robot may ever receive.
+
+    Args:
+        a_from_b: (4, 4).
+        covariance: (6, 6).
+
+    Raises:
+        AlignmentError: a value is not finite, the rotation is none, or a variance is not > 0.
+    """
+    if not (np.isfinite(a_from_b).all() and np.isfinite(covariance).all()):
+        raise AlignmentError('the pose or its covariance is not finite')
+    rotation = a_from_b[:3, :3]
+    deviation = np.abs(rotation @ rotation.T - np.eye(3)).max()
+    if deviation > _ORTHONORMAL_TOLERANCE or np.linalg.det(rotation) < 0:
+        raise AlignmentError(f'the rotation of the pose is none: off by {deviation:.2g}')
+    # Receivers take a variance of zero as absolute trust.
+    if covariance.diagonal().min() <= 0:
+        raise AlignmentError('the covariance of the pose has a variance that is not > 0')
+
+
+def inverse(a_from_b: FloatArray) -> FloatArray:
+    """b_from_a, (4, 4)."""
+    b_from_a = np.eye(4)
+    b_from_a[:3, :3] = a_from_b[:3, :3].T
+    b_from_a[:3, 3] = -a_from_b[:3, :3].T @ a_from_b[:3, 3]
+    return b_from_a
+
+
+def base_covariance(
+    covariance: FloatArray, world_from_camera: FloatArray, camera_from_base: FloatArray
+) -> FloatArray:
+    """Covariance of the base's pose from that of the camera's: Ad Sigma Ad^T.
+
+    A rotation error dtheta of the camera moves the base by dtheta x r = -[r]x dtheta, r being
+    the lever arm from camera to base in the world's axes; the rotation error is the same.
+
+    Args:
+        covariance: (6, 6), x y z and rotation about the fixed axes of the world.
+        world_from_camera: (4, 4).
+        camera_from_base: (4, 4).
+    """
+    x, y, z = world_from_camera[:3, :3] @ camera_from_base[:3, 3]
+    adjoint = np.eye(6)
+    adjoint[:3, 3:] = -np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    moved: FloatArray = adjoint @ covariance @ adjoint.T
+    return moved
+
+
+def quaternion_message(rotation: FloatArray) -> Quaternion:
+    """Unit quaternion with w >= 0 of a rotation matrix, (3, 3)."""
+    # Rodrigues also projects onto the nearest rotation, so the quaternion is exactly unit.
+    vector = cv2.Rodrigues(np.ascontiguousarray(rotation, dtype=np.float64))[0].ravel()
+    angle = float(np.linalg.norm(vector))
+    # np.sinc(x) = sin(pi x) / (pi x): no division by zero for small angles.
+    x, y, z = (float(value) for value in 0.5 * np.sinc(angle / 2 / np.pi) * vector)
+    return Quaternion(x=x, y=y, z=z, w=float(np.cos(angle / 2)))
+
+
+def pose_message(a_from_b: FloatArray) -> Pose:
+    """Pose of frame b in frame a."""
+    pose = Pose(orientation=quaternion_message(a_from_b[:3, :3]))
+    pose.position.x, pose.position.y, pose.position.z = map(float, a_from_b[:3, 3])
+    return pose
+
+
+def pose_stamped(stamp: Time, frame: str, frame_from_body: FloatArray) -> PoseStamped:
+    """Pose of a body in a frame."""
+    message = PoseStamped(pose=pose_message(frame_from_body))
+    message.header.stamp = stamp
+    message.header.frame_id = frame
+    return message
+
+
+def pose_with_covariance_stamped(
+    stamp: Time, frame: str, frame_from_body: FloatArray, covariance: FloatArray
+) -> PoseWithCovarianceStamped:
+    """Pose of a body in a frame with its (6, 6) covariance."""
+    message = PoseWithCovarianceStamped()
+    message.header.stamp = stamp
+    message.header.frame_id = frame
+    message.pose.pose = pose_message(frame_from_body)
+    message.pose.covariance = covariance.ravel()
+    return message
+
+
+def transform_stamped(
+    stamp: Time, parent: str, child: str, parent_from_child: FloatArray
+) -> TransformStamped:
+    """The edge of the TF tree from parent to child."""
+    message = TransformStamped(child_frame_id=child)
+    message.header.stamp = stamp
+    message.header.frame_id = parent
+    message.transform.rotation = quaternion_message(parent_from_child[:3, :3])
+    translation = message.transform.translation
+    translation.x, translation.y, translation.z = map(float, parent_from_child[:3, 3])
+    return message
+
+
+def matrix_from_transform(transform: Transform) -> FloatArray:
+    """(4, 4) of a Transform; its quaternion need not be exactly unit."""
+    q = transform.rotation
+    vector, real = np.array([q.x, q.y, q.z]), q.w
+    x, y, z = vector
+    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    scale = 2.0 / (vector @ vector + real * real)
+    matrix = np.eye(4)
+    # R = I + 2 (w [v]x + [v]x^2) / |q|^2
+    matrix[:3, :3] += scale * (real * skew + skew @ skew)
+    matrix[:3, 3] = (transform.translation.x, transform.translation.y, transform.translation.z)
+    return matrix

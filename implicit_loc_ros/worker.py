@@ -1,0 +1,60 @@
+"""One thread that always takes the newest item: nothing queues, the caller never waits."""
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Item = TypeVar('Item')
+
+
+class NewestItemWorker(Generic[Item]):
+    """Calls a function with the newest submitted item, in a thread of its own.
+
+    Args:
+        handle: gets one item at a time; must not raise.
+        name: of the thread.
+    """
+
+    def __init__(self, handle: Callable[[Item], None], name: str = 'worker') -> None:
+        self._handle = handle
+        self._condition = threading.Condition()
+        self._item: Item | None = None
+        self._stopping = False
+        # A daemon: a driver call that hangs must not keep a stopped process alive.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, item: Item) -> bool:
+        """Hand over an item.
+
+        Returns:
+            Whether it overtook one that nobody had taken yet.
+        """
+        with self._condition:
+            overtook = self._item is not None
+            self._item = item
+            self._condition.notify()
+        return overtook
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Drop what waits, finish what runs.
+
+        Returns:
+            Whether the thread ended within the timeout.
+        """
+        with self._condition:
+            self._stopping = True
+            self._item = None
+            self._condition.notify()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._stopping or self._item is not None)
+                if self._stopping:
+                    return
+                item, self._item = self._item, None
+            assert item is not None
+            self._handle(item)

@@ -1,0 +1,117 @@
+"""Levels and messages on /diagnostics."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip('rclpy', reason='rclpy is not installed')
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from implicit_loc_ros import diagnostics
+from implicit_loc_ros.diagnostics import Inputs, Statistics
+
+INPUTS = Inputs(
+    image_topic='/camera/image',
+    image_publishers=1,
+    image_reliable=False,
+    camera_info_topic='/camera/camera_info',
+    has_camera_info=True,
+    device='cpu',
+)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(diagnostics.time, 'monotonic', lambda: clock.now)
+    return clock
+
+
+def play(
+    statistics: Statistics, clock: SimpleNamespace, stamps: list[float], speed: float = 1.0
+) -> None:
+    """Let images arrive that were taken at these seconds."""
+    start = clock.now
+    for stamp in stamps:
+        clock.now = start + (stamp - stamps[0]) / speed
+        statistics.image_received(round(stamp * 1e9))
+        statistics.answered(0.9, {'network': 0.01}, 0.02)
+
+
+def value(status: DiagnosticStatus, key: str) -> str:
+    return next(str(item.value) for item in status.values if item.key == key)
+
+
+def test_all_is_well_at_the_rate_of_the_camera(clock: SimpleNamespace) -> None:
+    statistics = Statistics()
+    play(statistics, clock, [i / 10 for i in range(60)])
+    status = statistics.report('node', INPUTS)
+    assert status.level == DiagnosticStatus.OK
+    assert float(value(status, 'input rate (Hz)')) == pytest.approx(10, abs=0.5)
+    assert float(value(status, 'camera rate (Hz)')) == pytest.approx(10, abs=0.5)
+
+
+def test_lost_images_are_noticed_by_the_gaps_of_their_stamps(clock: SimpleNamespace) -> None:
+    statistics = Statistics()
+    kept = [i / 30 for i in range(180) if i % 6 in (0, 1)]
+    play(statistics, clock, kept)
+    status = statistics.report('node', INPUTS)
+    assert status.level == DiagnosticStatus.WARN
+    assert 'fastdds_large_images.xml' in status.message
+
+
+def test_lost_images_are_noticed_by_their_camera_infos(clock: SimpleNamespace) -> None:
+    statistics = Statistics()
+    play(statistics, clock, [float(i) for i in range(5)])
+    for _ in range(120):
+        statistics.camera_info_received()
+    assert statistics.report('node', INPUTS).level == DiagnosticStatus.WARN
+
+
+def test_a_bag_in_slow_motion_is_no_loss(clock: SimpleNamespace) -> None:
+    statistics = Statistics()
+    play(statistics, clock, [i / 10 for i in range(20)], speed=0.2)
+    assert statistics.report('node', INPUTS).level == DiagnosticStatus.OK
+
+
+def test_silence_is_a_warning_that_names_the_topic(clock: SimpleNamespace) -> None:
+    statistics = Statistics()
+    assert statistics.report('node', INPUTS).level == DiagnosticStatus.OK
+    clock.now += 10
+    status = statistics.report('node', replace(INPUTS, image_publishers=0))
+    assert status.level == DiagnosticStatus.WARN
+    assert '/camera/image (0 publishers)' in status.message
+
+
+def test_images_without_camera_info_are_a_warning(clock: SimpleNamespace) -> None:
+    statistics = Statistics()
+    statistics.image_received(1)
+    status = statistics.report('node', replace(INPUTS, has_camera_info=False))
+    assert status.level == DiagnosticStatus.WARN
+    assert '/camera/camera_info' in status.message
+
+
+def test_refused_images_warn_and_nothing_but_refused_ones_is_an_error(
+    clock: SimpleNamespace,
+) -> None:
+    statistics = Statistics()
+    play(statistics, clock, [0.0, 0.1])
+    statistics.refused('image', 'too dark')
+    status = statistics.report('node', INPUTS)
+    assert (status.level, status.message) == (DiagnosticStatus.WARN, 'too dark')
+    statistics.refused('image', 'too dark')
+    status = statistics.report('node', INPUTS)
+    assert status.level == DiagnosticStatus.ERROR
+    assert value(status, 'refused: image') == '2'
+    assert statistics.report('node', INPUTS).level == DiagnosticStatus.OK
+
+
+def test_a_defect_is_an_error_even_beside_good_poses(clock: SimpleNamespace) -> None:
+    statistics = Statistics()
+    play(statistics, clock, [0.0, 0.1])
+    statistics.refused('defect', 'RuntimeError: CUDA error')
+    status = statistics.report('node', INPUTS)
+    assert status.level == DiagnosticStatus.ERROR
+    assert 'CUDA error' in status.message

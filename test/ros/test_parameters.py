@@ -1,0 +1,104 @@
+"""Parameters: declared once, described, validated with one clear error."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='rclpy is not installed')
+
+import rclpy
+from rclpy.parameter import Parameter
+
+from implicit_loc_ros.parameters import ParameterError, Parameters, declare_parameters
+
+
+@pytest.fixture(scope='module')
+def context() -> Iterator[rclpy.Context]:
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    yield context
+    context.try_shutdown()
+
+
+@pytest.fixture
+def make_node(context: rclpy.Context) -> Iterator[Callable[..., Any]]:
+    nodes = []
+
+    def make(**overrides: Any) -> Any:
+        values = [Parameter(name, value=value) for name, value in overrides.items()]
+        nodes.append(rclpy.create_node('parameters', context=context, parameter_overrides=values))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+
+
+def test_the_defaults_are_valid_and_complete(make_node: Callable[..., Any]) -> None:
+    assert declare_parameters(make_node()) == Parameters()
+
+
+def test_every_parameter_is_described_and_only_the_gate_changes_at_run_time(
+    make_node: Callable[..., Any],
+) -> None:
+    node = make_node()
+    declare_parameters(node)
+    changeable = set()
+    for item in fields(Parameters):
+        descriptor = node.describe_parameter(item.name)
+        assert descriptor.description, item.name
+        if not descriptor.read_only:
+            changeable.add(item.name)
+    assert changeable == {'min_confidence'}
+
+
+def test_values_of_the_user_arrive(make_node: Callable[..., Any]) -> None:
+    parameters = declare_parameters(make_node(tf_mode='map_to_odom', min_confidence=0.4))
+    assert parameters.tf_mode == 'map_to_odom'
+    assert parameters.min_confidence == 0.4
+    assert parameters.publishes_base
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'reason'),
+    [
+        ('tf_mode', 'map', 'must be one of none, map_to_camera, map_to_base, map_to_odom'),
+        ('qos', 'best', 'must be one of auto, reliable, best_effort'),
+        ('image_transport', 'theora', 'must be one of raw, compressed'),
+        ('pose_of', 'robot', 'must be one of auto, camera, base'),
+        ('min_confidence', 1.5, 'out of range'),
+        ('min_confidence', float('nan'), 'out of range'),
+        ('min_confidence', 0, 'must be of type float'),
+        ('torch_threads', -1, 'out of range'),
+        ('tf_tolerance_s', -0.1, 'out of range'),
+        ('map_frame', '', "'map_frame' is empty"),
+        ('base_frame', '/base_link', 'no leading slash'),
+        ('checkpoint', 3, 'must be of type str'),
+        ('autostart', 'yes', 'must be of type bool'),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(
+    make_node: Callable[..., Any], name: str, value: Any, reason: str
+) -> None:
+    with pytest.raises(ParameterError, match=reason) as caught:
+        declare_parameters(make_node(**{name: value}))
+    assert name in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'values',
+    [
+        {'tf_mode': 'map_to_base', 'base_frame': ''},
+        {'tf_mode': 'map_to_odom', 'odom_frame': ''},
+        {'tf_mode': 'map_to_odom', 'odom_frame': 'base_link'},
+        {'tf_mode': 'map_to_base', 'base_frame': 'map'},
+        {'tf_mode': 'map_to_camera', 'child_frame': 'map'},
+        {'tf_mode': 'map_to_base', 'pose_of': 'camera'},
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError):
+        Parameters(**values)

@@ -1,0 +1,169 @@
+"""What the worker does with one image, with a localizer that answers as told."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='rclpy is not installed')
+
+from implicit_loc.errors import AlignmentError
+from implicit_loc_ros.diagnostics import Inputs, Statistics
+from implicit_loc_ros.frames import PublishedPose, TransformError
+from implicit_loc_ros.parameters import Parameters
+from implicit_loc_ros.pipeline import Frame, Pipeline
+from implicit_loc_ros.stamps import StampGate
+from implicit_loc_ros.throttled_log import ThrottledLog
+
+INPUTS = Inputs(
+    image_topic='/image',
+    image_publishers=1,
+    image_reliable=True,
+    camera_info_topic='/camera_info',
+    has_camera_info=True,
+    device='cpu',
+)
+
+
+def estimate(**changes: Any) -> SimpleNamespace:
+    values = {
+        'world_from_camera': np.eye(4),
+        'covariance': np.eye(6) * 0.01,
+        'confidence': 0.8,
+        'timings': {'network': 0.01, 'total': 0.02},
+        **changes,
+    }
+    return SimpleNamespace(**values)
+
+
+class Rig:
+    """A pipeline with everything around it replaced by plain objects."""
+
+    def __init__(self, answer: Callable[[], Any], **parameters: Any) -> None:
+        self.published: list[Any] = []
+        self.lines: list[str] = []
+        self.statistics = Statistics()
+        self.gate = StampGate()
+        self.missing = ''
+        logger = SimpleNamespace(warning=self.lines.append, error=self.lines.append)
+        self.pipeline = Pipeline(
+            localizer=SimpleNamespace(localize=lambda image, camera: answer()),  # type: ignore[arg-type]
+            frames=self,  # type: ignore[arg-type]
+            gate=self.gate,
+            statistics=self.statistics,
+            log=ThrottledLog(logger),
+            parameters=lambda: Parameters(**parameters),
+            publish=lambda image, pose: self.published.append((image.header.stamp, pose)),
+            now=lambda: 2_000_000_000,
+        )
+
+    def publishable(self, pose: Any, covariance: Any, frame: str, stamp: int) -> PublishedPose:
+        if self.missing == 'extrinsic':
+            raise TransformError('no extrinsic')
+        return PublishedPose(pose, covariance, None, self.missing)
+
+    def values(self) -> dict[str, str]:
+        return {v.key: v.value for v in self.statistics.report('node', INPUTS).values}
+
+
+@pytest.fixture
+def frame(messages: SimpleNamespace) -> Frame:
+    return Frame(messages.image(), messages.camera_info(), epoch=0)
+
+
+def test_a_good_image_is_published_with_its_stamp(frame: Frame) -> None:
+    rig = Rig(estimate)
+    rig.pipeline.process(frame)
+    assert [stamp for stamp, _ in rig.published] == [frame.message.header.stamp]
+    values = rig.values()
+    assert values['poses published'] == '1'
+    assert values['network (ms)'] == '10.0'
+    assert values['age of the image when published (ms)'] == '1000.0'
+    assert not rig.lines
+
+
+def raising(error: Exception) -> Callable[[], Any]:
+    def answer() -> Any:
+        raise error
+
+    return answer
+
+
+def broken(**changes: Any) -> Callable[[], Any]:
+    return lambda: estimate(**changes)
+
+
+@pytest.mark.parametrize(
+    ('answer', 'reason'),
+    [
+        (raising(AlignmentError('degenerate')), 'alignment'),
+        (broken(world_from_camera=np.full((4, 4), np.nan)), 'alignment'),
+        (broken(world_from_camera=np.eye(4) * 2), 'alignment'),
+        (broken(covariance=np.zeros((6, 6))), 'alignment'),
+        (broken(confidence=0.1), 'confidence'),
+        (broken(confidence=np.nan), 'confidence'),
+        (raising(RuntimeError('CUDA error')), 'defect'),
+    ],
+)
+def test_a_failure_is_counted_and_the_next_image_is_answered(
+    messages: SimpleNamespace, frame: Frame, answer: Callable[[], Any], reason: str
+) -> None:
+    answers = [answer, estimate]
+    rig = Rig(lambda: answers.pop(0)(), min_confidence=0.5)
+    rig.pipeline.process(frame)
+    assert not rig.published
+    assert len(rig.lines) == 1
+    values = rig.values()
+    assert values[f'refused: {reason}'] == '1'
+    assert values['last error']
+    rig.pipeline.process(Frame(messages.image(2_000_000_000), frame.camera_info, epoch=0))
+    assert len(rig.published) == 1
+
+
+def test_a_defect_leaves_its_traceback_in_the_log(frame: Frame) -> None:
+    rig = Rig(raising(RuntimeError('CUDA error')))
+    rig.pipeline.process(frame)
+    assert 'Traceback' in rig.lines[0]
+    assert 'CUDA error' in rig.lines[0]
+
+
+def test_a_bad_image_and_a_bad_camera_have_their_own_counters(messages: SimpleNamespace) -> None:
+    rig = Rig(estimate)
+    rig.pipeline.process(Frame(messages.image(encoding='?'), messages.camera_info(), 0))
+    rig.pipeline.process(Frame(messages.image(), messages.camera_info(k=np.zeros(9)), 0))
+    values = rig.values()
+    assert (values['refused: image'], values['refused: camera']) == ('1', '1')
+
+
+def test_an_image_is_answered_once(frame: Frame) -> None:
+    rig = Rig(estimate)
+    rig.pipeline.process(frame)
+    rig.pipeline.process(frame)
+    assert len(rig.published) == 1
+    assert rig.values()['refused: stale'] == '1'
+
+
+def test_an_image_from_before_a_time_jump_is_not_published(frame: Frame) -> None:
+    rig = Rig(estimate)
+    rig.gate.reset()
+    rig.pipeline.process(frame)
+    assert not rig.published
+
+
+def test_a_missing_extrinsic_refuses_the_image(frame: Frame) -> None:
+    rig = Rig(estimate)
+    rig.missing = 'extrinsic'
+    rig.pipeline.process(frame)
+    assert not rig.published
+    assert rig.values()['refused: transform'] == '1'
+
+
+def test_missing_odometry_leaves_the_pose(frame: Frame) -> None:
+    rig = Rig(estimate)
+    rig.missing = 'no odometry'
+    rig.pipeline.process(frame)
+    assert len(rig.published) == 1
+    assert rig.values()['poses without a transform'] == '1'
+    assert rig.lines == ['no odometry']

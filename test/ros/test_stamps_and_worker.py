@@ -1,0 +1,104 @@
+"""Order of stamps, and the thread that takes the newest item."""
+
+import threading
+
+import pytest
+
+pytest.importorskip('rclpy', reason='rclpy is not installed')
+
+from implicit_loc_ros.stamps import Arrival, StampGate
+from implicit_loc_ros.throttled_log import ThrottledLog
+from implicit_loc_ros.worker import NewestItemWorker
+
+SECOND = 1_000_000_000
+
+
+def test_stamps_must_grow() -> None:
+    gate = StampGate()
+    assert gate.arrive(10 * SECOND) is Arrival.NEXT
+    assert gate.arrive(10 * SECOND) is Arrival.LATE
+    assert gate.arrive(9 * SECOND) is Arrival.LATE
+    assert gate.arrive(10 * SECOND + 1) is Arrival.NEXT
+
+
+def test_a_pose_is_published_once_and_in_order() -> None:
+    gate = StampGate()
+    assert gate.may_publish(5, gate.epoch)
+    assert not gate.may_publish(5, gate.epoch)
+    assert not gate.may_publish(4, gate.epoch)
+    assert gate.may_publish(6, gate.epoch)
+
+
+def test_an_answer_from_before_a_jump_does_not_block_those_after_it() -> None:
+    gate = StampGate()
+    gate.arrive(100 * SECOND)
+    before = gate.epoch
+    assert gate.arrive(50 * SECOND) is Arrival.JUMP
+    assert not gate.may_publish(100 * SECOND, before)
+    assert gate.may_publish(50 * SECOND, gate.epoch)
+
+
+def test_a_jump_of_the_clock_starts_anew() -> None:
+    gate = StampGate()
+    gate.arrive(100 * SECOND)
+    gate.may_publish(100 * SECOND, gate.epoch)
+    gate.reset()
+    assert gate.arrive(99 * SECOND + SECOND // 2) is Arrival.NEXT
+    assert gate.may_publish(99 * SECOND + SECOND // 2, gate.epoch)
+
+
+def test_the_worker_takes_the_newest_item_only() -> None:
+    seen: list[int] = []
+    started, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def handle(item: int) -> None:
+        seen.append(item)
+        started.set()
+        go_on.wait(10)
+        if item == 4:
+            done.set()
+
+    worker = NewestItemWorker(handle)
+    assert not worker.submit(1)
+    assert started.wait(10)
+    assert [worker.submit(item) for item in (2, 3, 4)] == [False, True, True]
+    go_on.set()
+    assert done.wait(10)
+    assert worker.stop()
+    assert seen == [1, 4]
+
+
+def test_a_stopped_worker_drops_what_waits() -> None:
+    seen: list[int] = []
+    started, go_on = threading.Event(), threading.Event()
+
+    def handle(item: int) -> None:
+        seen.append(item)
+        started.set()
+        go_on.wait(10)
+
+    worker = NewestItemWorker(handle)
+    worker.submit(1)
+    started.wait(10)
+    worker.submit(2)
+    assert not worker.stop(timeout_s=0.01)
+    go_on.set()
+    assert worker.stop()
+    assert seen == [1]
+
+
+def test_each_cause_is_logged_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+
+    class Logger:
+        warning = error = staticmethod(lines.append)
+
+    now = 100.0
+    monkeypatch.setattr('implicit_loc_ros.throttled_log.time.monotonic', lambda: now)
+    log = ThrottledLog(Logger())
+    for _ in range(3):
+        log.warning('image', 'a')
+        log.error('camera', 'b')
+    now += 1.1
+    log.warning('image', 'c')
+    assert lines == ['a', 'b', 'c']
