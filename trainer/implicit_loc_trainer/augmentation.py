@@ -66,6 +66,7 @@ def render_view(
     world_from_source: FloatArray,
     change: ViewChange,
     stride: int,
+    ignored: NDArray[np.bool_] | None = None,
 ) -> View:
     """See the source image through a turned and zoomed camera.
 
@@ -76,6 +77,7 @@ def render_view(
         world_from_source: pose of the source, (4, 4).
         change: the rotation and zoom to apply.
         stride: of the network's output.
+        ignored: pixels of the source that teach nothing, (Hs, Ws); None = none.
     """
     camera = _zoomed(view_camera, change.zoom)
     rows, columns = output_size(camera.width, camera.height, stride)
@@ -93,6 +95,10 @@ def render_view(
     world_from_view = world_from_source.copy()
     world_from_view[:3, :3] = world_from_source[:3, :3] @ change.source_from_view
     valid = inside[1:-1, 1:-1]
+    if ignored is not None:
+        column, row = np.round(source_pixels[1:-1, 1:-1]).astype(int).transpose(2, 0, 1)
+        limits = (source_camera.height - 1, source_camera.width - 1)
+        valid &= ~ignored[np.clip(row, 0, limits[0]), np.clip(column, 0, limits[1])]
     return View(
         image=image,
         rays=np.where(valid[..., None], rays[1:-1, 1:-1], (0.0, 0.0, 1.0)).astype(np.float32),

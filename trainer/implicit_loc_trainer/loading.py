@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -44,6 +45,7 @@ class _CachedFrame:
     camera: Camera
     view_camera: Camera
     world_from_camera: NDArray[np.float64]
+    ignored: NDArray[np.bool_] | None
 
 
 class TrainingSet(Dataset[View]):
@@ -92,6 +94,7 @@ class TrainingSet(Dataset[View]):
             frame.world_from_camera,
             random_view_change(self._augmentation, rng),
             self._stride,
+            frame.ignored,
         )
 
 
@@ -150,4 +153,9 @@ def _cache(sample: Sample, input_height: int) -> _CachedFrame:
     camera = preprocessing.input_camera(sample.camera, height)
     image = preprocessing.resize(sample.load_image(), camera.width, camera.height)
     view_camera = preprocessing.input_camera(sample.camera, input_height)
-    return _CachedFrame(image, camera, view_camera, sample.world_from_camera)
+    ignored = None
+    if sample.load_mask is not None:
+        mask = sample.load_mask().astype(np.uint8)
+        size = (camera.width, camera.height)
+        ignored = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST) > 0
+    return _CachedFrame(image, camera, view_camera, sample.world_from_camera, ignored)

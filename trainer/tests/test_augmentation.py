@@ -124,6 +124,18 @@ def test_cells_outside_of_the_source_are_not_valid() -> None:
     np.testing.assert_array_equal(view.valid, expected)
 
 
+def test_ignored_pixels_teach_nothing() -> None:
+    """A masked half of the source stays masked in a view that is turned by half a turn."""
+    camera = Camera(320, 240, 262.0, 262.0, 159.5, 119.5)
+    image = np.full((240, 320, 3), 200, np.uint8)
+    ignored = np.zeros((240, 320), bool)
+    ignored[:, :160] = True
+    half_turn = ViewChange(Rotation.from_euler('z', 180, degrees=True).as_matrix(), 1.0)
+    view = render_view(image, camera, camera, np.eye(4), half_turn, 8, ignored)
+    assert view.valid[:, :20].all()
+    assert not view.valid[:, 20:].any()
+
+
 def test_random_changes_are_reproducible_and_within_limits() -> None:
     """The same generator state gives the same view; limits are kept; zero switches off."""
     config = AugmentationConfig()

@@ -1,10 +1,18 @@
 """Readers of posed recordings: one file and one line in the table each."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from implicit_loc_trainer.datasets import demo_room, redkitchen
+from implicit_loc_trainer.datasets import (
+    cambridge,
+    colmap,
+    demo_room,
+    redkitchen,
+    rosbag2,
+    seven_scenes,
+    tum,
+    twelve_scenes,
+)
 from implicit_loc_trainer.datasets.sample import DataError, Sample
 
 __all__ = ['FORMATS', 'DataError', 'Sample', 'open_dataset']
@@ -23,6 +31,12 @@ class Reader(Protocol):
 FORMATS: dict[str, Reader] = {
     'demo-room': demo_room,
     'redkitchen': redkitchen,
+    '7-scenes': seven_scenes,
+    '12-scenes': twelve_scenes,
+    'cambridge': cambridge,
+    'colmap': colmap,
+    'tum': tum,
+    'rosbag2': rosbag2,
 }
 
 
@@ -45,16 +59,3 @@ def open_dataset(path: str | Path, split: str | Path = 'train') -> list[Sample]:
             return samples
     found = 'does not exist' if not path.exists() else 'has none of their files'
     raise DataError(f'no reader ({", ".join(FORMATS)}) knows {path}: it {found}')
-
-
-def select_frames(samples: Sequence[Sample], names: Sequence[str], source: str) -> list[Sample]:
-    """The samples with these names, in the order of the names.
-
-    Raises:
-        DataError: a name is not in the recording.
-    """
-    by_name = {sample.name: sample for sample in samples}
-    missing = [name for name in names if name not in by_name]
-    if missing:
-        raise DataError(f'{source} names the frame {missing[0]}, which the recording lacks')
-    return [by_name[name] for name in names]

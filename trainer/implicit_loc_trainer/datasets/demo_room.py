@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implicit_loc.camera import Camera
-from implicit_loc_trainer.datasets.sample import DataError, Sample
+from implicit_loc_trainer.datasets.sample import Sample
+from implicit_loc_trainer.datasets.splits import read_listed
 from implicit_loc_trainer.demo_room.flights import (
     FRAMES_PER_SECOND,
     Flight,
@@ -39,19 +40,11 @@ def read(path: Path, split: str | Path) -> list[Sample]:
     Raises:
         DataError: An unknown split, a list that cannot be read, or a name that is not a frame.
     """
-    if split == 'train':
-        return _samples(training_flights())
-    if split == 'test':
-        return _samples([test_flight()])
-    if not isinstance(split, Path):
-        raise DataError(f'{path} has the splits train and test, not {split!r}')
-    by_name = {sample.name: sample for sample in read(path, 'train') + read(path, 'test')}
-    chosen = []
-    for number, name in _listed(split):
-        if name not in by_name:
-            raise DataError(f'{split}:{number}: {path} has no frame {name!r}')
-        chosen.append(by_name[name])
-    return chosen
+    return read_listed(path, split, _read_split)
+
+
+def _read_split(path: Path, split: str) -> list[Sample]:
+    return _samples(training_flights() if split == 'train' else [test_flight()])
 
 
 def _samples(flights: list[Flight]) -> list[Sample]:
@@ -85,13 +78,3 @@ def _image(render: partial[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> ND
 
 def _depth(render: partial[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> NDArray[np.float32]:
     return render()[1]
-
-
-def _listed(file: Path) -> list[tuple[int, str]]:
-    """Numbered lines that are neither empty nor comments."""
-    try:
-        lines = file.read_text(encoding='utf-8').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'cannot read {file}: {error}') from error
-    numbered = enumerate((line.strip() for line in lines), start=1)
-    return [(number, line) for number, line in numbered if line and not line.startswith('#')]

@@ -26,6 +26,8 @@ class Sample:
         load_image: gives the image, (height, width, 3) uint8 RGB.
         load_depth: gives the depth along the optical axis, (H, W) float32 metres, 0 = unknown,
             registered to the image and of its size or smaller; None where there is no depth.
+        load_mask: gives the pixels to ignore, (height, width) bool, True = ignore; None where
+            every pixel counts.
     """
 
     name: str
@@ -34,3 +36,4 @@ class Sample:
     timestamp: float
     load_image: Callable[[], NDArray[np.uint8]]
     load_depth: Callable[[], NDArray[np.float32]] | None = None
+    load_mask: Callable[[], NDArray[np.bool_]] | None = None
