@@ -1,0 +1,1 @@
+"""Plays posed images to the real localization node over DDS and measures what comes back."""
