@@ -25,9 +25,6 @@ DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
     'equidistant': (4,),
 }
 
-# Undistortion iterates; these limits bring the round trip below a thousandth of a pixel.
-_UNDISTORT_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-10)
-
 # A ray that does not project back to its pixel within this is outside of the model's range.
 _ROUND_TRIP_TOLERANCE_PX = 0.1
 
@@ -171,15 +168,7 @@ class Camera:
             rays[:, :2] = (flat - (self.cx, self.cy)) / (self.fx, self.fy)
             valid = np.ones(len(flat), dtype=bool)
         else:
-            rays[:, :2] = cv2.undistortPointsIter(
-                flat[:, None],
-                self.matrix,
-                np.array(self.distortion),
-                None,
-                None,
-                _UNDISTORT_CRITERIA,
-            ).reshape(-1, 2)
-            valid = np.asarray(np.isfinite(rays).all(axis=-1))
+            rays[:, :2], valid = _undistort_polynomial(self, flat)
         if self.distortion_model != 'none':
             error = np.linalg.norm(self.project(np.nan_to_num(rays)) - flat, axis=-1)
             valid &= error < _ROUND_TRIP_TOLERANCE_PX
@@ -222,6 +211,33 @@ def _cell_rays(camera: Camera, stride: int) -> NDArray[np.float32]:
     rays = camera.unproject(cell_pixels(range(rows), range(columns), stride)).astype(np.float32)
     rays.flags.writeable = False
     return rays
+
+
+def _undistort_polynomial(
+    camera: Camera, pixels: FloatArray
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Finish OpenCV's undistortion, which stops after five steps, by Newton's method.
+
+    The function with adjustable limits is not the same in OpenCV 4 and 5; projection is.
+    """
+
+    def distort(normalised: FloatArray) -> FloatArray:
+        ones = np.ones((len(normalised), 1))
+        return camera.project(np.concatenate([normalised, ones], axis=1))
+
+    step = np.eye(2) * 1e-6
+    found = cv2.undistortPoints(pixels[:, None], camera.matrix, np.array(camera.distortion))
+    found = np.nan_to_num(np.asarray(found, dtype=np.float64).reshape(-1, 2))
+    for _ in range(8):
+        slopes = [(distort(found + h) - distort(found - h)) / 2e-6 for h in step]
+        jacobian = np.stack(slopes, axis=-1)
+        determinant = np.linalg.det(jacobian)
+        solvable = np.abs(determinant) > 1e-3
+        jacobian[~solvable] = np.eye(2)
+        error = np.where(solvable[:, None], pixels - distort(found), 0.0)
+        found = np.clip(found + np.linalg.solve(jacobian, error[..., None])[..., 0], -1e3, 1e3)
+    # Beyond the radius where the polynomial folds back, the image would be seen mirrored.
+    return found, determinant > 1e-3
 
 
 def _undistort_equidistant(
