@@ -121,6 +121,12 @@ def _check_layout(message: Image, pixel_bytes: int) -> None:
             f'the image has step {step}, but a row of {width} pixels in {message.encoding} '
             f'takes {width * pixel_bytes} bytes'
         )
+    if ENCODINGS[message.encoding].channels == 2 and width % 2:
+        # Two pixels share their colour; older versions of OpenCV read past the row instead.
+        raise ImageError(
+            f'the {message.encoding} image of {width}x{height} pixels cannot be converted: '
+            'its width must be even'
+        )
     if len(message.data) != height * step:
         raise ImageError(
             f'the image has {len(message.data)} bytes of data, but its height {height} and '
