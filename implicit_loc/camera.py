@@ -236,8 +236,9 @@ def _undistort_polynomial(
         jacobian[~solvable] = np.eye(2)
         error = np.where(solvable[:, None], pixels - distort(found), 0.0)
         found = np.clip(found + np.linalg.solve(jacobian, error[..., None])[..., 0], -1e3, 1e3)
-    # Beyond the radius where the polynomial folds back, the image would be seen mirrored.
-    return found, determinant > 1e-3
+    # Where the polynomial folds back, the image is stretched backwards along at least one axis.
+    forward = (determinant > 1e-3) & (np.trace(jacobian, axis1=-2, axis2=-1) > 0)
+    return found, np.asarray(forward)
 
 
 def _undistort_equidistant(

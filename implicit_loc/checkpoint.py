@@ -113,7 +113,10 @@ def load_checkpoint(path: str | Path) -> tuple[SceneNetwork, CheckpointDescripti
         ) from error
     except OSError as error:
         raise CheckpointError(f'the checkpoint {path} cannot be read: {error}') from error
-    network = SceneNetwork(description.network)
+    try:
+        network = SceneNetwork(description.network)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f'the header of {path} is malformed ({error}): {_HELP}') from error
     _assign(path, network, tensors)
     return network.eval(), description
 

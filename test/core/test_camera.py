@@ -87,6 +87,25 @@ def test_a_model_that_folds_is_not_trusted_beyond_its_range() -> None:
     np.testing.assert_allclose(camera.project(rays[seen]), expected, atol=0.2)
 
 
+@pytest.mark.parametrize(
+    ('focal_length', 'coefficients'),
+    [(350.0, (-0.35, 0.12, 0.0, 0.0, -0.02)), (200.0, (-0.4, 0.2, 0.0, 0.0, -0.03))],
+)
+def test_no_ray_comes_from_beyond_the_fold(
+    focal_length: float, coefficients: tuple[float, ...]
+) -> None:
+    """There a second radius reaches the same pixel, and even both signs turn round."""
+    camera = Camera(640, 480, focal_length, focal_length, 319.5, 239.5, 'plumb_bob', coefficients)
+    radius = np.linspace(0.0, 20.0, 200_001)
+    k1, k2, _, _, k3 = coefficients
+    reach = radius * (1 + k1 * radius**2 + k2 * radius**4 + k3 * radius**6)
+    fold = radius[np.argmax(np.diff(reach) < 0)]
+    rays = camera.rays(8)
+    seen = np.isfinite(rays).all(axis=-1)
+    assert seen.any()
+    assert np.linalg.norm(rays[seen][:, :2], axis=-1).max() <= fold
+
+
 def test_scaling_keeps_rays() -> None:
     """A resized image shows the same directions: its corner stays, not its first centre."""
     camera = CAMERAS['plumb_bob']

@@ -92,6 +92,8 @@ def test_another_version_says_what_helps(
         ('training_camera', {'width': 1}, 'malformed'),
         ('network', {'stride': 3, 'scene_centre': [0, 0, 0]}, 'stride is 3'),
         ('network', None, 'malformed'),
+        ('network', {'decoder_channels': 12.5, 'scene_centre': [0, 0, 0]}, 'malformed'),
+        ('network', {'scene_centre': ['a', 'b', 'c']}, 'malformed'),
         ('extent', [1], 'malformed'),
         ('surprise', 1, 'surprise'),
     ],

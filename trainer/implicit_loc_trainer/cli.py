@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'implicit-loc {arguments.command}: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print('interrupted; the same command goes on where it stopped', file=sys.stderr)
+        print(f'implicit-loc {arguments.command}: interrupted', file=sys.stderr)
         return 130
 
 

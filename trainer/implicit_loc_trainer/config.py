@@ -1,13 +1,35 @@
 """The recipe of a training: plain data, read from YAML and overridden on the command line."""
 
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 
 from implicit_loc.errors import ImplicitLocError
 
 
 class ConfigError(ImplicitLocError):
     """A recipe cannot be used as it is."""
+
+
+def _require(
+    section: str,
+    values: object,
+    at_least: Mapping[str, float] = MappingProxyType({}),
+    above: Mapping[str, float] = MappingProxyType({}),
+    at_most: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """Refuse numbers out of range, NaN included."""
+    for limits, words, fits in (
+        (at_least, 'at least', operator.ge),
+        (above, 'above', operator.gt),
+        (at_most, 'at most', operator.le),
+    ):
+        for name, limit in limits.items():
+            found = getattr(values, name)
+            if not fits(found, limit):
+                raise ConfigError(f'{section}.{name} is {found}; it must be {words} {limit:g}')
 
 
 @dataclass(frozen=True)
@@ -25,6 +47,9 @@ class DataConfig:
     train_split: str = 'train'
     validation_split: str = 'test'
     validation_frames: int = 50
+
+    def __post_init__(self) -> None:
+        _require('data', self, at_least={'validation_frames': 0})
 
 
 @dataclass(frozen=True)
@@ -46,6 +71,9 @@ class NetworkSection:
     near: float = 0.1
     far: float = 10.0
     input_height: int = 240
+
+    def __post_init__(self) -> None:
+        _require('network', self, at_least={'decoder_channels': 1, 'input_height': 32})
 
 
 @dataclass(frozen=True)
@@ -72,6 +100,13 @@ class AugmentationConfig:
     hue_deg: float = 10.0
     blur: float = 0.2
 
+    def __post_init__(self) -> None:
+        angles = {'roll_deg': 180, 'tilt_deg': 45, 'hue_deg': 180}
+        shares = dict.fromkeys(('brightness', 'contrast', 'saturation', 'blur'), 1)
+        limits = {**angles, **shares}
+        _require('augmentation', self, at_least=dict.fromkeys(limits, 0), at_most=limits)
+        _require('augmentation', self, at_least={'zoom': 1})
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -94,6 +129,13 @@ class LossConfig:
     tau_end_px: float = 1.0
     fallback_depth_share: float = 0.2
 
+    def __post_init__(self) -> None:
+        _require('loss', self, at_least={'pose': 0, 'consistency': 0, 'reprojection': 0})
+        _require('loss', self, above=dict.fromkeys(('tau_start_px', 'tau_end_px'), 0))
+        _require(
+            'loss', self, above={'fallback_depth_share': 0}, at_most={'fallback_depth_share': 1}
+        )
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -115,6 +157,11 @@ class OptimizerConfig:
     clip_gradient: float = 1.0
     warm_up_share: float = 0.05
 
+    def __post_init__(self) -> None:
+        _require('optimizer', self, at_least={'epochs': 1, 'batch_size': 2, 'weight_decay': 0})
+        _require('optimizer', self, above={'learning_rate': 0, 'clip_gradient': 0})
+        _require('optimizer', self, at_least={'warm_up_share': 0}, at_most={'warm_up_share': 1})
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -127,6 +174,8 @@ class RunConfig:
         seed: of weights, order and augmentation.
         validate_every: epochs between validations.
         threads: of PyTorch on a CPU; 0 = its own choice.
+        workers: processes that make the views on a CPU; 0 = the training's own. On CUDA there
+            are as many as there are cores to spare, up to eight.
     """
 
     output: str = 'runs/default'
@@ -135,6 +184,10 @@ class RunConfig:
     seed: int = 1
     validate_every: int = 10
     threads: int = 0
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        _require('run', self, at_least={'validate_every': 1, 'threads': 0, 'workers': 0})
 
 
 @dataclass(frozen=True)

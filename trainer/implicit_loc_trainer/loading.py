@@ -1,6 +1,6 @@
 """From samples to training batches: images cached in memory, order and views reproducible."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -60,25 +60,20 @@ class TrainingSet(Dataset[View]):
         stride: of the network's output.
         augmentation: how views vary.
         seed: of all random numbers.
-        on_frame: called after each frame that was read into the cache.
     """
 
     def __init__(
         self,
-        samples: Sequence[Sample],
+        samples: Iterable[Sample],
         input_height: int,
         stride: int,
         augmentation: AugmentationConfig,
         seed: int,
-        on_frame: Callable[[], None] = lambda: None,
     ) -> None:
         self._stride = stride
         self._augmentation = augmentation
         self._seed = seed
-        self._frames = []
-        for sample in samples:
-            self._frames.append(_cache(sample, input_height))
-            on_frame()
+        self._frames = [_cache(sample, input_height) for sample in samples]
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -119,13 +114,14 @@ class EpochOrder(Sampler[int]):
 
 
 def training_loader(
-    dataset: TrainingSet, batch_size: int, seed: int, workers: int = 0
+    dataset: TrainingSet, batch_size: int, seed: int, workers: int = 0, epoch: int = 0
 ) -> DataLoader[View]:
     """Batches in an order that follows from (seed, epoch).
 
     An incomplete last batch is dropped: its batch statistics would be poor.
     """
     order = EpochOrder(len(dataset), seed)
+    order.set_epoch(epoch)
     return DataLoader(
         dataset,
         batch_sampler=BatchSampler(order, batch_size, drop_last=True),

@@ -18,6 +18,7 @@ from rich.progress import (
 
 # Where nobody watches a bar, a line now and then goes to the log.
 _SECONDS_BETWEEN_LINES = 60.0
+_SECONDS_BETWEEN_UPDATES = 0.2
 
 
 class TrainingProgress(Callback):
@@ -65,8 +66,9 @@ class TrainingProgress(Callback):
     ) -> None:
         """Advance the bar, or print a line once a minute."""
         now = time.monotonic()
-        due = self._bar is not None or now - self._last_line > _SECONDS_BETWEEN_LINES
-        if not due:
+        # Reading the loss waits for the GPU: a few times a second is enough for the eye.
+        period = _SECONDS_BETWEEN_LINES if self._bar is None else _SECONDS_BETWEEN_UPDATES
+        if now - self._last_line < period and trainer.global_step > self._first_step + 1:
             return
         self._last_line = now
         steps = trainer.global_step - self._first_step

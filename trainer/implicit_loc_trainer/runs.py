@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 import lightning
 import numpy as np
@@ -22,7 +23,7 @@ import implicit_loc
 from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint, save_checkpoint
 from implicit_loc.network import NetworkConfig, SceneNetwork
 from implicit_loc.preprocessing import input_camera
-from implicit_loc_trainer.config import ConfigError, Recipe
+from implicit_loc_trainer.config import ConfigError, Recipe, load_recipe
 from implicit_loc_trainer.datasets import Sample, open_dataset
 from implicit_loc_trainer.loading import TrainingSet
 from implicit_loc_trainer.progress import TrainingProgress
@@ -60,7 +61,7 @@ def train(recipe: Recipe) -> Path:
         torch.set_num_threads(recipe.run.threads)
     network, description = _begin(recipe, describe(recipe, samples))
     training_set = TrainingSet(
-        list(track(samples, 'reading frames', console=console, transient=True)),
+        track(samples, 'reading frames', console=console, transient=True),
         recipe.network.input_height,
         recipe.network.stride,
         recipe.augmentation,
@@ -73,12 +74,22 @@ def train(recipe: Recipe) -> Path:
     trainer = _lightning_trainer(recipe, folder, progress)
     if state is not None:
         console.print(f'going on from {state}')
-    trainer.fit(module, ckpt_path=state, weights_only=True)
+    _fit(trainer, module, state)
     validation = module.last_validation.as_json() if module.last_validation else {}
     figures = {name: float(value) for name, value in validation.items() if value is not None}
     path = folder / _CHECKPOINT
     save_checkpoint(path, module.network, replace(description, validation=figures))
     return path
+
+
+def _fit(trainer: lightning.Trainer, module: SceneTraining, state: Path | None) -> None:
+    try:
+        trainer.fit(module, ckpt_path=state, weights_only=True)
+    except SystemExit as stop:
+        # Lightning turns Ctrl-C into a silent exit.
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from stop
+        raise
 
 
 def describe(recipe: Recipe, samples: Sequence[Sample]) -> CheckpointDescription:
@@ -151,7 +162,7 @@ def _lightning_trainer(
     return lightning.Trainer(
         accelerator='cuda' if on_gpu else 'cpu',
         devices=1,
-        precision='bf16-mixed' if on_gpu else '32-true',
+        precision=_precision(on_gpu),
         max_epochs=recipe.optimizer.epochs,
         gradient_clip_val=recipe.optimizer.clip_gradient,
         callbacks=[
@@ -173,12 +184,20 @@ def _lightning_trainer(
     )
 
 
+def _precision(on_gpu: bool) -> Literal['32-true', 'bf16-mixed', '16-mixed']:
+    if not on_gpu:
+        return '32-true'
+    # bfloat16 needs no loss scaling; GPUs before Ampere only emulate it.
+    return 'bf16-mixed' if torch.cuda.is_bf16_supported(including_emulation=False) else '16-mixed'
+
+
 def _prepare_folder(folder: Path, recipe: Recipe) -> Path | None:
     """Create the run's folder; returns the state to resume from, if it has one."""
     text = yaml.safe_dump(asdict(recipe), sort_keys=False)
     folder.mkdir(parents=True, exist_ok=True)
     recorded, state = folder / _RECIPE, folder / _STATE
-    if state.is_file() and recorded.is_file() and recorded.read_text('utf-8') != text:
+    # Compared as recipes: an entry that is new in this version has its default in an older run.
+    if state.is_file() and recorded.is_file() and load_recipe(recorded) != recipe:
         raise ConfigError(
             f'{folder} holds a run of another recipe ({recorded}): '
             'choose another --run.output, or delete the folder'

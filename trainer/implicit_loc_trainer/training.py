@@ -1,8 +1,11 @@
 """The training loop: a Lightning module that learns a place from images and poses alone."""
 
 import copy
+import dataclasses
 import math
+import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import lightning
 import torch
@@ -23,7 +26,7 @@ from implicit_loc_trainer.loading import Batch, TrainingSet, training_loader
 from implicit_loc_trainer.metrics import ErrorSummary
 
 # Rendering the views of a batch takes a tenth of a CPU's training step; a GPU needs helpers.
-_CUDA_WORKERS = 8
+_MOST_CUDA_WORKERS = 8
 
 
 class SceneTraining(lightning.LightningModule):
@@ -52,6 +55,7 @@ class SceneTraining(lightning.LightningModule):
         self.description = description
         self.last_validation: ErrorSummary | None = None
         self._recipe = recipe
+        self._first_epoch = 0
         self._training_set = training_set
         self._validation = validation
         self._report = report
@@ -63,8 +67,21 @@ class SceneTraining(lightning.LightningModule):
             self._training_set,
             self._recipe.optimizer.batch_size,
             self._recipe.run.seed,
-            workers=_CUDA_WORKERS if on_gpu else 0,
+            workers=_cuda_workers() if on_gpu else self._recipe.run.workers,
+            # Helper processes are told their items before Lightning names a resumed epoch.
+            epoch=self._first_epoch,
         )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the last validation, for the header of a run that is already finished."""
+        if self.last_validation is not None:
+            checkpoint['last_validation'] = dataclasses.asdict(self.last_validation)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember where the interrupted run stood."""
+        self._first_epoch = int(checkpoint['epoch']) + 1
+        if 'last_validation' in checkpoint:
+            self.last_validation = ErrorSummary(**checkpoint['last_validation'])
 
     def configure_optimizers(self) -> lightning.pytorch.utilities.types.OptimizerLRScheduler:
         """AdamW under one cycle over all steps; biases and norms are not decayed."""
@@ -144,3 +161,7 @@ class SceneTraining(lightning.LightningModule):
         # A copy: the Localizer puts its network into evaluation mode and its own memory format.
         localizer = Localizer(copy.deepcopy(self.network), self.description, str(self.device))
         return summary(evaluate(localizer, self._validation, shown=0).frames)
+
+
+def _cuda_workers() -> int:
+    return max(1, min(_MOST_CUDA_WORKERS, (os.cpu_count() or 2) - 1))

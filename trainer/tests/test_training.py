@@ -74,8 +74,11 @@ def test_the_loss_falls(finished: Path) -> None:
 def test_a_killed_training_goes_on_exactly(
     tmp_path: Path, few_frames: Path, finished: Path
 ) -> None:
-    """SIGKILL after the first epoch; the final weights are those of the uninterrupted run."""
-    recipe = _recipe_file(tmp_path, few_frames, output=str(tmp_path / 'run'))
+    """SIGKILL after the first epoch; the final weights are those of the uninterrupted run.
+
+    The views come from a helper process here, which changes nothing either.
+    """
+    recipe = _recipe_file(tmp_path, few_frames, output=str(tmp_path / 'run'), workers=1)
     command = [sys.executable, '-m', 'implicit_loc_trainer.cli', 'train', str(recipe)]
     process = subprocess.Popen(command, env={**os.environ, 'OMP_NUM_THREADS': '1'})
     state = tmp_path / 'run' / 'last.ckpt'
@@ -93,6 +96,33 @@ def test_a_killed_training_goes_on_exactly(
     resumed = load_file(tmp_path / 'run' / 'checkpoint.safetensors')
     for name, tensor in expected.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0, msg=name)
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, few_frames: Path) -> None:
+    """Exit code 130, one line, the last whole epoch kept."""
+    recipe = _recipe_file(tmp_path, few_frames, output=str(tmp_path / 'run'))
+    command = [sys.executable, '-m', 'implicit_loc_trainer.cli', 'train', str(recipe)]
+    process = subprocess.Popen(
+        [*command, '--optimizer.epochs', '1000'], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 200
+    while not (tmp_path / 'run' / 'last.ckpt').is_file() and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert 'the same command goes on' in errors
+    assert 'Traceback' not in errors
+
+
+def test_a_finished_run_stays_as_it_is(finished: Path, tmp_path: Path, few_frames: Path) -> None:
+    """The same command again trains nothing, and the header keeps its validation."""
+    recipe = _recipe_file(tmp_path, few_frames, output=str(finished))
+    _, before = load_checkpoint(finished / 'checkpoint.safetensors')
+    assert cli.main(['train', str(recipe)]) == 0
+    _, after = load_checkpoint(finished / 'checkpoint.safetensors')
+    assert after == before
 
 
 def test_a_folder_with_another_run_is_not_overwritten(
@@ -116,6 +146,10 @@ def test_a_folder_with_another_run_is_not_overwritten(
         (['--network.stride', '5'], 'stride is 5'),
         (['--optimizer.batch_size', '64'], 'lower optimizer.batch_size'),
         (['--run.device', 'abacus'], "'abacus'"),
+        (['--run.validate_every', '0'], 'run.validate_every is 0; it must be at least 1'),
+        (['--optimizer.learning_rate', '.nan'], 'optimizer.learning_rate is nan'),
+        (['--augmentation.zoom', '0'], 'augmentation.zoom is 0'),
+        (['--data.validation_frames', '-1'], 'data.validation_frames is -1'),
     ],
 )
 def test_a_recipe_that_cannot_work_ends_in_one_line(

@@ -1,6 +1,7 @@
 """`implicit-loc train`: from a recording to a checkpoint."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from implicit_loc_trainer.config import load_recipe
@@ -23,6 +24,10 @@ def run(arguments: argparse.Namespace) -> int:
     # Lightning takes seconds to import: a mistake in the recipe should not wait for it.
     from implicit_loc_trainer.runs import train
 
-    path = train(recipe)
+    try:
+        path = train(recipe)
+    except KeyboardInterrupt:
+        print('interrupted: the same command goes on after the last whole epoch', file=sys.stderr)
+        return 130
     print(f'checkpoint: {path}')
     return 0
