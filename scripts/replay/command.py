@@ -15,7 +15,7 @@ from rich.progress import track
 from implicit_loc.checkpoint import load_checkpoint
 from implicit_loc.errors import ImplicitLocError
 from implicit_loc_trainer.datasets import Sample, open_dataset
-from implicit_loc_trainer.trajectories import check_writable
+from implicit_loc_trainer.output_files import check_writable
 from replay import picture, recording, report
 from replay.answered_recording import write_answered
 from replay.child_process import ROOT, transport_environment

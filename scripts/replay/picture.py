@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from implicit_loc_trainer.evaluation import FrameResult
+from implicit_loc_trainer.output_files import replacing
 from implicit_loc_trainer.pictures import ERROR_COLOUR, ESTIMATED_COLOUR, TRUE_COLOUR
-from implicit_loc_trainer.trajectories import replacing
 
 # Single wild estimates must not make all others unreadable.
 SHOWN_SHARE = 98.0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from implicit_loc_trainer.evaluation import FrameResult, summary
 from implicit_loc_trainer.metrics import rotation_error_deg, translation_error_m
-from implicit_loc_trainer.trajectories import replacing
+from implicit_loc_trainer.output_files import replacing
 from replay.collector import Arrival
 from replay.errors import ReplayError
 from replay.messages import MAP_FRAME, POSE_TYPE, TF_TYPE, matrix_of, parsed, stamp_of

@@ -36,6 +36,6 @@ def test_node_localizes_real_images_from_a_bag(tmp_path: Path, monkeypatch: pyte
     assert figures.frames_played == len(samples)
     assert figures.poses_received >= 0.9 * len(samples)
     assert figures.tf_received == figures.poses_received
-    # A nearest neighbour among the training images is at 70 cm and 20 deg.
-    assert figures.median_translation_m < 0.8
-    assert figures.median_rotation_deg < 12.0
+    # Twice the figures of docs/benchmarks.md; the nearest training image is at 70 cm and 20 deg.
+    assert figures.median_translation_m < 0.32
+    assert figures.median_rotation_deg < 10.0

@@ -254,19 +254,20 @@ def test_known_errors_are_one_line(
 
 @pytest.mark.usefixtures('transport')
 def test_demo_plays_its_flight_through_the_real_node(
-    tmp_path: Path, checkpoint_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     output, figures_file = tmp_path / 'output', tmp_path / 'figures.json'
-    arguments = ['--checkpoint', str(checkpoint_path), '--frames', '20', '--device', 'cpu']
+    arguments = ['--frames', '20', '--rate', '4', '--device', 'cpu']
     arguments += ['--output', str(output), '--json', str(figures_file)]
     assert command.main(arguments) == 0, capsys.readouterr().err
     figures = json.loads(figures_file.read_text())
     assert figures['frames_played'] == 20
-    # On a busy machine images overtake others.
-    assert figures['poses_received'] >= 10
+    assert figures['poses_received'] >= 18
     assert figures['tf_received'] == figures['poses_received']
     assert 0 < figures['latency_p50_ms'] <= figures['latency_p95_ms']
-    assert figures['median_translation_m'] > 0
+    # The shipped map; the beginning of the flight is harder than its average.
+    assert 0 < figures['median_translation_m'] < 0.35
+    assert 0 < figures['median_rotation_deg'] < 6
     assert 'frames played    20' in capsys.readouterr().out
     assert (output / 'trajectory.png').stat().st_size > 10_000
     localized = output / 'localized'

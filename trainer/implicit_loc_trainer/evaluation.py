@@ -25,8 +25,9 @@ from implicit_loc_trainer.metrics import (
     summarize,
     translation_error_m,
 )
+from implicit_loc_trainer.output_files import replacing
 from implicit_loc_trainer.pnp import solve_pnp
-from implicit_loc_trainer.trajectories import replacing, write_tum
+from implicit_loc_trainer.trajectories import write_tum
 
 FloatArray = NDArray[np.float64]
 

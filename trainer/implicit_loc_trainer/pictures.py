@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from implicit_loc_trainer.evaluation import Evaluation, FrameResult, ShownFrame
-from implicit_loc_trainer.trajectories import replacing
+from implicit_loc_trainer.output_files import replacing
 
 FloatArray = NDArray[np.float64]
 

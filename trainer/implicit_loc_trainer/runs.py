@@ -157,7 +157,12 @@ def _lightning_trainer(
     # Lightning's advice is for other trainings: views come from one process on a CPU on purpose,
     # batches may be few, and the folder of a resumed run is never empty.
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
-    for advice in ('does not have many workers', 'number of training batches', 'is not empty'):
+    for advice in (
+        'does not have many workers',
+        'number of training batches',
+        'is not empty',
+        'LeafSpec',
+    ):
         warnings.filterwarnings('ignore', message=f'.*{advice}.*')
     return lightning.Trainer(
         accelerator='cuda' if on_gpu else 'cpu',
@@ -188,7 +193,7 @@ def _precision(on_gpu: bool) -> Literal['32-true', 'bf16-mixed', '16-mixed']:
     if not on_gpu:
         return '32-true'
     # bfloat16 needs no loss scaling; GPUs before Ampere only emulate it.
-    return 'bf16-mixed' if torch.cuda.is_bf16_supported(including_emulation=False) else '16-mixed'
+    return 'bf16-mixed' if torch.cuda.get_device_capability()[0] >= 8 else '16-mixed'
 
 
 def _prepare_folder(folder: Path, recipe: Recipe) -> Path | None:

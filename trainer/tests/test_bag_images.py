@@ -65,3 +65,15 @@ def test_compressed_images_that_are_none() -> None:
     message.data = np.zeros(10, np.uint8)
     with pytest.raises(DataError, match=r'here: .*neither JPEG nor PNG'):
         decode_image('here', message)
+
+
+def test_a_thumbnail_does_not_end_a_compressed_image() -> None:
+    _, _, _, message = compressed(START_NS, '.jpg', value=200)
+    picture = bytes(message.data)
+    thumbnail = b'Exif\0\0' + picture
+    segment = b'\xff\xe1' + (len(thumbnail) + 2).to_bytes(2, 'big') + thumbnail
+    message.data = np.frombuffer(picture[:2] + segment + picture[2:], np.uint8)
+    assert decode_image('here', message)[0, 0, 0] == pytest.approx(200, abs=5)
+    message.data = message.data[: -len(picture) // 4]
+    with pytest.raises(DataError, match=r'here: .*truncated'):
+        decode_image('here', message)

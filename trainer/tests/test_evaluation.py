@@ -20,8 +20,9 @@ from implicit_loc.network import SceneGeometry
 from implicit_loc.uncertainty import ResidualStatistics
 from implicit_loc_trainer import evaluation, pictures
 from implicit_loc_trainer.commands import evaluate as command
+from implicit_loc_trainer.datasets.parsing import read_tum
 from implicit_loc_trainer.datasets.sample import DataError, Sample
-from implicit_loc_trainer.trajectories import OutputError, read_tum
+from implicit_loc_trainer.output_files import OutputError
 
 STRIDE = 8
 CAMERA = Camera(width=96, height=64, fx=80.0, fy=80.0, cx=47.5, cy=31.5)

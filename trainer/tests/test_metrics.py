@@ -7,15 +7,20 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from implicit_loc_trainer.datasets.parsing import read_world_to_camera
 from implicit_loc_trainer.metrics import (
     quantile,
     rotation_error_deg,
     summarize,
     translation_error_m,
 )
-from implicit_loc_trainer.trajectories import read_world_to_camera
 
 REFERENCE = Path(__file__).parents[3] / 'shared' / 'reference' / '7scenes_estimates'
+
+
+def published(file):
+    listed = read_world_to_camera(REFERENCE / file)
+    return {name: line.world_from_camera for name, line in listed.items()}
 
 
 def random_poses(count, seed=0):
@@ -40,8 +45,8 @@ def test_published_estimates_give_their_known_figures(
 ):
     if not REFERENCE.is_dir():
         pytest.skip(f'the published estimates are not at {REFERENCE}')
-    true = read_world_to_camera(REFERENCE / f'{scene}_dslam_truth.txt')
-    estimated = read_world_to_camera(REFERENCE / f'{scene}_dslam_{method}.txt')
+    true = published(f'{scene}_dslam_truth.txt')
+    estimated = published(f'{scene}_dslam_{method}.txt')
     nothing = np.full((4, 4), np.inf)
     true_poses = np.array(list(true.values()))
     poses = np.array([estimated.get(name, nothing) for name in true])

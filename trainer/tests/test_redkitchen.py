@@ -53,6 +53,8 @@ def test_frames_have_image_pose_camera_and_depth(folder: Path) -> None:
         ('000000 1 2 3 0 0 0 x', r'poses_sfm\.txt:2: .*x'),
         ('000000 1 2 nan 0 0 0 1', r'poses_sfm\.txt:2: .*not finite'),
         ('000000 1 2 3 0 0 0 0.5', r'poses_sfm\.txt:2: .*not a rotation'),
+        ('frame-0 1 2 3 0 0 0 1', r'poses_sfm\.txt:2: .*a number such as 000600'),
+        ('000001 1 2 3 0 0 0 1', r'poses_sfm\.txt:3: .*already has a pose'),
         ('000009 1 2 3 0 0 0 1', r'train\.txt:1: .*no pose for the frame'),
     ],
 )
@@ -64,17 +66,34 @@ def test_a_malformed_pose_names_file_and_line(folder: Path, line: str, message: 
         open_dataset(folder, 'train')
 
 
+@pytest.mark.parametrize(
+    ('frames', 'message'),
+    [
+        ('000000\nframe-000001\n', r'train\.txt:2: a frame is a number such as 000600'),
+        ('000000\n000001\n000000\n', r"train\.txt:3: the frame '000000' is named twice"),
+    ],
+)
+def test_a_malformed_list_names_file_and_line(folder: Path, frames: str, message: str) -> None:
+    (folder / 'train.txt').write_text(frames)
+    with pytest.raises(DataError, match=message):
+        open_dataset(folder, 'train')
+
+
 def test_a_frame_without_its_image_names_file_and_line(folder: Path) -> None:
     (folder / 'rgb' / 'frame-000000.jpg').unlink()
     with pytest.raises(DataError, match=r'train\.txt:1: the frame 000000 has no image'):
         open_dataset(folder, 'train')
 
 
-def test_an_unreadable_image_is_named(folder: Path) -> None:
+def test_an_unreadable_image_is_named_with_its_list(folder: Path) -> None:
     path = folder / 'rgb' / 'frame-000000.jpg'
-    path.write_bytes(path.read_bytes()[:100])
+    half = path.read_bytes()[: path.stat().st_size // 2]
+    path.write_bytes(half)
     (sample,) = open_dataset(folder, 'train')
-    with pytest.raises(DataError, match=r'frame-000000\.jpg'):
+    with pytest.raises(DataError, match=r'train\.txt:1: .*frame-000000\.jpg is truncated'):
+        sample.load_image()
+    path.unlink()
+    with pytest.raises(DataError, match=r'train\.txt:1: .*frame-000000\.jpg cannot be read'):
         sample.load_image()
     cv2.imwrite(str(path), np.zeros((10, 20, 3), np.uint8))
     with pytest.raises(DataError, match='20x10 pixels, the camera 640x480'):

@@ -1,20 +1,12 @@
-"""Trajectory files, and files that are written whole or not at all."""
-
-from pathlib import Path
+"""Trajectory files."""
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from implicit_loc_trainer.datasets.parsing import read_tum, read_world_to_camera
 from implicit_loc_trainer.datasets.sample import DataError
-from implicit_loc_trainer.trajectories import (
-    OutputError,
-    check_writable,
-    read_tum,
-    read_world_to_camera,
-    replacing,
-    write_tum,
-)
+from implicit_loc_trainer.trajectories import write_tum
 
 VALID = '0.5 1 2 3 0 0 0 1\n'
 
@@ -52,11 +44,11 @@ def test_an_empty_trajectory_can_be_written_and_read(tmp_path):
 @pytest.mark.parametrize(
     ('line', 'complaint'),
     [
-        ('0.5 1 2 3 0 0 0', '7 values'),
-        ('0.5 1 2 3 0 0 0 1 9', '9 values'),
+        ('0.5 1 2 3 0 0 0', 'found 7 values'),
+        ('0.5 1 2 3 0 0 0 1 9', 'found 9 values'),
         ('0.5 1 2 three 0 0 0 1', "'three' is not a number"),
-        ('0.5 1 2 nan 0 0 0 1', "'nan' is not a finite number"),
-        ('0.5 1 2 3 0 0 inf 1', "'inf' is not a finite number"),
+        ('0.5 1 2 nan 0 0 0 1', "'nan' is not finite"),
+        ('0.5 1 2 3 0 0 inf 1', "'inf' is not finite"),
         ('0.5 1 2 3 0 0 0 2', 'length 2'),
         ('0.5 1 2 3 0 0 0 0', 'length 0'),
     ],
@@ -69,25 +61,28 @@ def test_a_malformed_tum_line_is_named_with_its_file(tmp_path, line, complaint):
     assert str(raised.value).startswith(f'{file}:3: ')
 
 
-def test_world_to_camera_lines_are_inverted_and_further_columns_ignored(tmp_path):
+def test_world_to_camera_lines_are_inverted_and_further_words_kept(tmp_path):
     file = tmp_path / 'estimates.txt'
     half = np.sqrt(0.5)
-    file.write_text(f'seq/a.png {half} 0 0 {half} 1 2 3 525.0 ignored\nb.png 1 0 0 0 1 2 3\n')
-    poses = read_world_to_camera(file)
-    assert list(poses) == ['seq/a.png', 'b.png']
+    file.write_text(f'seq/a.png {half} 0 0 {half} 1 2 3 525.0 more\nb.png 1 0 0 0 1 2 3\n')
+    listed = read_world_to_camera(file)
+    assert list(listed) == ['seq/a.png', 'b.png']
     camera_from_world = np.eye(4)
     camera_from_world[:3, :3] = Rotation.from_euler('z', 90, degrees=True).as_matrix()
     camera_from_world[:3, 3] = (1, 2, 3)
-    np.testing.assert_allclose(poses['seq/a.png'] @ camera_from_world, np.eye(4), atol=1e-12)
-    np.testing.assert_allclose(poses['b.png'][:3, 3], (-1, -2, -3))
+    first, second = listed.values()
+    np.testing.assert_allclose(first.world_from_camera @ camera_from_world, np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(second.world_from_camera[:3, 3], (-1, -2, -3))
+    assert (first.place, second.place) == (f'{file}:1', f'{file}:2')
+    assert (first.further, second.further) == (['525.0', 'more'], [])
 
 
 @pytest.mark.parametrize(
     ('line', 'complaint'),
     [
-        ('c.png 1 0 0 0 1 2', 'at least 8'),
-        ('c.png 1 0 0 0 1 2 nan', 'not a finite number'),
-        ('c.png 1 1 0 0 1 2 3', 'no rotation'),
+        ('c.png 1 0 0 0 1 2', 'found 7 values'),
+        ('c.png 1 0 0 0 1 2 nan', 'not finite'),
+        ('c.png 1 1 0 0 1 2 3', 'not a rotation'),
         ('a.png 1 0 0 0 1 2 3', 'a.png already has a pose'),
     ],
 )
@@ -102,39 +97,5 @@ def test_a_malformed_world_to_camera_line_is_named_with_its_file(tmp_path, line,
 def test_a_binary_file_is_one_clear_error(tmp_path):
     file = tmp_path / 'image.png'
     file.write_bytes(b'\x89PNG\xff\xfe')
-    with pytest.raises(DataError, match='not a text file'):
+    with pytest.raises(DataError, match=r'cannot read .*image\.png'):
         read_tum(file)
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
-    file = tmp_path / 'figures.json'
-    file.write_text('old')
-
-    def fail_halfway():
-        with replacing(file) as temporary:
-            temporary.write_text('half of the n')
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail_halfway()
-    assert file.read_text() == 'old'
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_targets_that_cannot_be_written_are_found_beforehand(tmp_path):
-    (tmp_path / 'file').write_text('kept')
-    with pytest.raises(OutputError, match='it is a folder or a device'):
-        check_writable(tmp_path)
-    with pytest.raises(OutputError, match='a part of it is no folder'):
-        check_writable(tmp_path / 'file' / 'figures.json')
-    with pytest.raises(OutputError, match='it is a folder or a device'):
-        # Replacing a device by a file would break more than this command.
-        check_writable(Path('/dev/null'))
-
-
-def test_the_check_leaves_nothing_but_parent_folders(tmp_path):
-    (tmp_path / 'file').write_text('kept')
-    check_writable(tmp_path / 'file')
-    check_writable(tmp_path / 'new' / 'figures.json')
-    assert (tmp_path / 'file').read_text() == 'kept'
-    assert not any((tmp_path / 'new').iterdir())

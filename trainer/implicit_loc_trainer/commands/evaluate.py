@@ -15,7 +15,7 @@ from implicit_loc.localizer import Localizer
 from implicit_loc_trainer import evaluation, pictures
 from implicit_loc_trainer.datasets import open_dataset
 from implicit_loc_trainer.evaluation import Evaluation, FrameResult
-from implicit_loc_trainer.trajectories import check_writable
+from implicit_loc_trainer.output_files import check_writable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

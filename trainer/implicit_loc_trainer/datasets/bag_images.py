@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from implicit_loc.camera import Camera
 from implicit_loc_trainer.datasets.bag_reader import MessageKey, read_message
-from implicit_loc_trainer.datasets.images import check_size
+from implicit_loc_trainer.datasets.images import SIGNATURES, check_size, decode_colour
 from implicit_loc_trainer.datasets.sample import DataError
 
 RAW = 'sensor_msgs/msg/Image'
@@ -107,18 +107,9 @@ def _pixels(place: str, message: Any, channels: int, kind: str) -> NDArray[Any]:
 
 def _decode_compressed(place: str, message: Any) -> NDArray[np.uint8]:
     data = bytes(message.data)
-    end = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}.get(data[:2])
-    if end is None:
+    if not data.startswith(SIGNATURES):
         raise DataError(
             f'{place}: the compressed image (format {message.format!r}, {len(data)} bytes) is '
             'neither JPEG nor PNG'
         )
-    # Decoders fill the rest of a truncated image with grey, without an error.
-    if data.rfind(end) < 0:
-        raise DataError(f'{place}: the compressed image is truncated after {len(data)} bytes')
-    # The camera's intrinsics belong to the pixels as stored: EXIF must not rotate them.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if image is None:
-        raise DataError(f'{place}: the compressed image of {len(data)} bytes is damaged')
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return decode_colour(f'{place}: the compressed image', data)

@@ -70,7 +70,7 @@ def _read_split(path: Path, split: str) -> list[Sample]:
                 camera=camera,
                 world_from_camera=world_from_camera,
                 timestamp=len(samples) / FRAMES_PER_SECOND,
-                load_image=partial(load_image, path / name, camera),
+                load_image=partial(load_image, place, path / name, camera),
                 load_depth=extras.load_depth,
                 load_mask=extras.load_mask,
             )

@@ -87,15 +87,16 @@ def read(path: Path, split: str | Path) -> list[Sample]:
     for name in sorted(registered):
         image = registered[name]
         camera = cameras[image.camera_id]
-        check_image_file(f'{folder}: {name}', images / name, camera)
+        place = f'{folder}: {name}'
+        check_image_file(place, images / name, camera)
         extras = find_extras(images.parent, name, camera)
         samples.append(
             Sample(
                 name=name,
                 camera=camera,
-                world_from_camera=inverse(_camera_from_world(f'{folder}: {name}', image)),
+                world_from_camera=inverse(_camera_from_world(place, image)),
                 timestamp=len(samples) / FRAMES_PER_SECOND,
-                load_image=partial(load_image, images / name, camera),
+                load_image=partial(load_image, place, images / name, camera),
                 load_depth=extras.load_depth,
                 load_mask=extras.load_mask,
             )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +19,17 @@ _NO_DEPTH = 65535
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 
 
+_JPEG = b'\xff\xd8'
+_PNG = b'\x89PNG\r\n\x1a\n'
+
+# An empty chunk with its checksum; a JPEG ends with a marker.
+_PNG_END = b'\x00\x00\x00\x00IEND\xae\x42\x60\x82'
+_JPEG_END = b'\xff\xd9'
+
+# How a compressed image begins.
+SIGNATURES = (_JPEG, _PNG)
+
+
 class Extras(NamedTuple):
     """What a frame may have beside its image; the fields of Sample."""
 
@@ -26,29 +37,72 @@ class Extras(NamedTuple):
     load_mask: Callable[[], NDArray[np.bool_]] | None
 
 
-def load_image(file: Path, camera: Camera) -> NDArray[np.uint8]:
-    """The image of a file, (height, width, 3) RGB.
+def decode(place: str, data: bytes, flags: int) -> NDArray[Any]:
+    """The pixels of an encoded image as OpenCV gives them: (H, W), or (H, W, channels) BGR.
+
+    Args:
+        place: what the image is and where it stands, for messages.
+        data: of the whole file.
+        flags: cv2.IMREAD_...
 
     Raises:
-        DataError: not there, damaged, or of another size than the camera's.
+        DataError: a truncated JPEG or PNG, or no image.
+    """
+    # Decoders fill the rest of a truncated image with grey, without an error. A JPEG may hold a
+    # thumbnail with an end marker of its own, so only the last bytes count; some cameras and
+    # drivers pad their buffers with zeros.
+    is_truncated = (data.startswith(_JPEG) and not data.rstrip(b'\0').endswith(_JPEG_END)) or (
+        data.startswith(_PNG) and _PNG_END not in data
+    )
+    if is_truncated:
+        raise DataError(f'{place} is truncated after {len(data)} bytes: its end marker is missing')
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise DataError(f'{place} cannot be decoded: its {len(data)} bytes are damaged')
+    return np.asarray(pixels)
+
+
+def decode_colour(place: str, data: bytes) -> NDArray[np.uint8]:
+    """The pixels of an encoded image, (height, width, 3) RGB.
+
+    Raises:
+        DataError: as of decode.
     """
     # The intrinsics belong to the pixels as they are stored: EXIF must not rotate them.
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise DataError(f'cannot decode the image {file}: it is damaged or no longer there')
-    check_size(str(file), (image.shape[1], image.shape[0]), camera)
+    image = decode(place, data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def load_image(place: str, file: Path, camera: Camera) -> NDArray[np.uint8]:
+    """The image of a file, (height, width, 3) RGB.
+
+    Args:
+        place: `file:line` that lists the image, for messages.
+        file: the image.
+        camera: of the image.
+
+    Raises:
+        DataError: not there, truncated, damaged, or of another size than the camera's.
+    """
+    source = f'{place}: the image {file}'
+    image = decode_colour(source, _read(source, file))
+    check_size(source, (image.shape[1], image.shape[0]), camera)
+    return image
 
 
 def load_depth(file: Path, units_per_metre: float = 1000.0) -> NDArray[np.float32]:
     """The depth of a 16-bit file, (H, W) metres, 0 = unknown.
 
     Raises:
-        DataError: not there, damaged, or not of 16 bits.
+        DataError: not there, truncated, damaged, or not of 16 bits.
     """
-    depth = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-    if depth is None or depth.dtype != np.uint16 or depth.ndim != 2:
-        raise DataError(f'cannot decode the 16-bit depth image {file}')
+    source = f'the depth image {file}'
+    depth = decode(source, _read(source, file), cv2.IMREAD_UNCHANGED)
+    if depth.dtype != np.uint16 or depth.ndim != 2:
+        raise DataError(f'{source} is not of 16 bits and one channel')
     metres = depth.astype(np.float32) / np.float32(units_per_metre)
     metres[depth == _NO_DEPTH] = 0.0
     return metres
@@ -58,12 +112,12 @@ def load_mask(file: Path, camera: Camera) -> NDArray[np.bool_]:
     """The mask of a file, (height, width), True = ignore the pixel.
 
     Raises:
-        DataError: not there, damaged, or of another size than the camera's.
+        DataError: not there, truncated, damaged, or of another size than the camera's.
     """
-    mask = cv2.imread(str(file), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    if mask is None:
-        raise DataError(f'cannot decode the mask {file}: it is damaged or no longer there')
-    check_size(str(file), (mask.shape[1], mask.shape[0]), camera)
+    source = f'the mask {file}'
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    mask = decode(source, _read(source, file), flags)
+    check_size(source, (mask.shape[1], mask.shape[0]), camera)
     # Alpha says nothing about what to ignore; an opaque picture would be masked whole.
     colours = mask[..., :3] if mask.ndim == 3 else mask[..., None]
     return np.asarray((colours != 0).any(axis=-1))
@@ -96,7 +150,7 @@ def check_image_file(place: str, file: Path, camera: Camera) -> None:
             size = image.size
     except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
         return
-    check_size(str(file), size, camera)
+    check_size(f'{place}: the image {file}', size, camera)
 
 
 def find_extras(root: Path, name: str, camera: Camera) -> Extras:
@@ -116,3 +170,10 @@ def find_extras(root: Path, name: str, camera: Camera) -> Extras:
         load_depth=partial(load_depth, depth) if depth.is_file() else None,
         load_mask=partial(load_mask, mask, camera) if mask.is_file() else None,
     )
+
+
+def _read(source: str, file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f'{source} cannot be read: {error.strerror}') from error

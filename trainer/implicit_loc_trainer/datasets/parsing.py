@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import yaml
@@ -168,26 +169,60 @@ def read_yaml(file: Path) -> dict[str, object]:
     return content
 
 
-def read_pose_list(file: Path) -> dict[str, tuple[FloatArray, float]]:
-    """Reads `file qw qx qy qz tx ty tz f` lines, world-to-camera, as published relabellings have.
+def read_tum(file: Path) -> tuple[FloatArray, FloatArray]:
+    """Reads `timestamp tx ty tz qx qy qz qw` lines, camera-to-world.
 
     Returns:
-        By image file: world_from_camera (4, 4) in metres, and the focal length in pixels.
+        Timestamps (N,) in seconds, and world_from_camera (N, 4, 4) in metres.
 
     Raises:
-        DataError: a malformed line, or an image that is named twice.
+        DataError: the file cannot be read, or a malformed line.
     """
-    labels: dict[str, tuple[FloatArray, float]] = {}
+    timestamps, transforms = [], []
     for place, words in placed_lines(file):
-        if len(words) != 9:
+        if len(words) != 8:
             raise DataError(
-                f'{place}: a pose is "file qw qx qy qz tx ty tz f", found {len(words)} values'
+                f'{place}: a pose is "timestamp tx ty tz qx qy qz qw", found {len(words)} values'
             )
-        if words[0] in labels:
-            raise DataError(f'{place}: {words[0]} already has a pose')
-        w, x, y, z, *translation, focal_length = numbers(place, words[1:])
-        if focal_length <= 0:
-            raise DataError(f'{place}: the focal length is {focal_length}: it must be > 0')
+        timestamp, *values = numbers(place, words)
+        timestamps.append(timestamp)
+        transforms.append(rigid_from_quaternion(place, values[:3], values[3:]))
+    return np.array(timestamps), np.array(transforms).reshape(-1, 4, 4)
+
+
+class ListedPose(NamedTuple):
+    """A line of a list of poses.
+
+    Attributes:
+        place: `file:line`.
+        world_from_camera: (4, 4) in metres.
+        further: the words after the pose.
+    """
+
+    place: str
+    world_from_camera: FloatArray
+    further: list[str]
+
+
+def read_world_to_camera(file: Path) -> dict[str, ListedPose]:
+    """Reads `file qw qx qy qz tx ty tz ...` lines, world-to-camera, as estimates are published.
+
+    Returns:
+        By image file, in the order of the lines.
+
+    Raises:
+        DataError: the file cannot be read, a malformed line, or an image that is named twice.
+    """
+    listed: dict[str, ListedPose] = {}
+    for place, words in placed_lines(file):
+        if len(words) < 8:
+            raise DataError(
+                f'{place}: a pose is "file qw qx qy qz tx ty tz", found {len(words)} values'
+            )
+        name = words[0]
+        if name in listed:
+            raise DataError(f'{place}: {name} already has a pose')
+        w, x, y, z, *translation = numbers(place, words[1:8])
         camera_from_world = rigid_from_quaternion(place, translation, (x, y, z, w))
-        labels[words[0]] = inverse(camera_from_world), focal_length
-    return labels
+        listed[name] = ListedPose(place, inverse(camera_from_world), words[8:])
+    return listed

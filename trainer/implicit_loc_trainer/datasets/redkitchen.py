@@ -36,36 +36,47 @@ def read(path: Path, split: str | Path) -> list[Sample]:
     """The frames of a split in the order of its list.
 
     Raises:
-        DataError: a malformed line, a pose that is not a rigid transform, a frame without its
-            image or pose.
+        DataError: a malformed line, a pose that is not a rigid transform, a frame that has two
+            poses or is listed twice, or lacks its image or pose.
     """
     list_file = split if isinstance(split, Path) else path / f'{split}.txt'
     poses = _read_poses(path / _POSES)
-    samples = []
+    samples: dict[str, Sample] = {}
     for number, name in numbered_lines(list_file):
+        place = f'{list_file}:{number}'
+        if name in samples:
+            raise DataError(f'{place}: the frame {name!r} is named twice')
+        _check_name(place, name)
         if name not in poses:
-            raise DataError(f'{list_file}:{number}: {_POSES} has no pose for the frame {name!r}')
+            raise DataError(f'{place}: {_POSES} has no pose for the frame {name!r}')
         image_file = path / 'rgb' / f'frame-{name}.jpg'
         if not image_file.is_file():
-            raise DataError(f'{list_file}:{number}: the frame {name} has no image {image_file}')
+            raise DataError(f'{place}: the frame {name} has no image {image_file}')
         depth_file = path / 'depth' / f'frame-{name}.png'
-        samples.append(
-            Sample(
-                name=name,
-                camera=CAMERA,
-                world_from_camera=poses[name],
-                timestamp=int(name) / FRAMES_PER_SECOND,
-                load_image=partial(load_image, image_file, CAMERA),
-                load_depth=partial(load_depth, depth_file) if depth_file.is_file() else None,
-                load_mask=find_extras(path, name, CAMERA).load_mask,
-            )
+        samples[name] = Sample(
+            name=name,
+            camera=CAMERA,
+            world_from_camera=poses[name],
+            timestamp=int(name) / FRAMES_PER_SECOND,
+            load_image=partial(load_image, place, image_file, CAMERA),
+            load_depth=partial(load_depth, depth_file) if depth_file.is_file() else None,
+            load_mask=find_extras(path, name, CAMERA).load_mask,
         )
-    return samples
+    return list(samples.values())
+
+
+def _check_name(place: str, name: str) -> None:
+    # Other scripts have digits too, and int() reads them; files are not called so.
+    if not (name.isascii() and name.isdecimal()):
+        raise DataError(f'{place}: a frame is a number such as 000600, found {name!r}')
 
 
 def _read_poses(file: Path) -> dict[str, NDArray[np.float64]]:
-    poses = {}
+    poses: dict[str, NDArray[np.float64]] = {}
     for place, (name, *fields) in placed_lines(file):
+        _check_name(place, name)
+        if name in poses:
+            raise DataError(f'{place}: the frame {name} already has a pose')
         values = numbers(place, fields)
         if len(values) != 7:
             raise DataError(

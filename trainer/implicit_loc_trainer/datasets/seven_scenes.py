@@ -22,8 +22,9 @@ from implicit_loc_trainer.datasets.parsing import (
     FloatArray,
     make_camera,
     numbered_lines,
+    numbers,
     placed_lines,
-    read_pose_list,
+    read_world_to_camera,
     rigid_from_matrix,
 )
 from implicit_loc_trainer.datasets.sample import DataError, Sample
@@ -110,15 +111,23 @@ def _read_split(path: Path, split: str) -> list[Sample]:
         for image in images:
             pose_file = image.with_name(image.name.replace(_COLOUR, '.pose.txt'))
             pose = rigid_from_matrix(str(pose_file), read_pose_matrix(pose_file))
-            samples.append(_sample(path, str(pose_file), image, camera, pose, len(samples)))
+            samples.append(_sample(path, place, image, camera, pose, len(samples)))
     return samples
 
 
 def _read_relabelled(path: Path, pose_list: Path) -> list[Sample]:
     samples: list[Sample] = []
-    for name, (pose, focal_length) in read_pose_list(pose_list).items():
-        camera = _camera(str(pose_list), focal_length)
-        samples.append(_sample(path, str(pose_list), path / name, camera, pose, len(samples)))
+    for name, (place, pose, further) in read_world_to_camera(pose_list).items():
+        if len(further) != 1:
+            raise DataError(
+                f'{place}: a label is "file qw qx qy qz tx ty tz f", '
+                f'found {8 + len(further)} values'
+            )
+        (focal_length,) = numbers(place, further)
+        if focal_length <= 0:
+            raise DataError(f'{place}: the focal length is {focal_length}: it must be > 0')
+        camera = _camera(place, focal_length)
+        samples.append(_sample(path, place, path / name, camera, pose, len(samples)))
     return samples
 
 
@@ -138,7 +147,7 @@ def _sample(
         camera=camera,
         world_from_camera=world_from_camera,
         timestamp=index / FRAMES_PER_SECOND,
-        load_image=partial(load_image, image, camera),
+        load_image=partial(load_image, place, image, camera),
         load_depth=extras.load_depth,
         load_mask=extras.load_mask,
     )

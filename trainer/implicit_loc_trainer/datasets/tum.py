@@ -26,7 +26,7 @@ from implicit_loc_trainer.datasets.parsing import (
     FloatArray,
     numbers,
     placed_lines,
-    rigid_from_quaternion,
+    read_tum,
 )
 from implicit_loc_trainer.datasets.sample import DataError, Sample
 from implicit_loc_trainer.datasets.splits import check_split, split_samples
@@ -100,7 +100,7 @@ def _sample(
         camera=camera,
         world_from_camera=world_from_camera,
         timestamp=timestamp,
-        load_image=partial(load_image, path / name, camera),
+        load_image=partial(load_image, place, path / name, camera),
         load_depth=partial(load_depth, depth, _DEPTH_UNITS_PER_METRE) if depth else None,
         load_mask=find_extras(path, name, camera).load_mask,
     )
@@ -121,16 +121,8 @@ def _read_files(file: Path) -> list[tuple[str, float, str]]:
 
 
 def _read_track(file: Path) -> PoseTrack:
-    times, transforms = [], []
-    for place, words in placed_lines(file):
-        if len(words) != 8:
-            raise DataError(
-                f'{place}: a pose is "timestamp tx ty tz qx qy qz qw", found {len(words)} values'
-            )
-        time, *values = numbers(place, words)
-        times.append(time)
-        transforms.append(rigid_from_quaternion(place, values[:3], values[3:]))
-    if not times:
+    times, transforms = read_tum(file)
+    if not len(times):
         raise DataError(f'{file} has no poses')
     return PoseTrack.from_measurements(times, transforms)
 

@@ -87,7 +87,7 @@ def _read_split(path: Path, split: str) -> list[Sample]:
                 camera=camera,
                 world_from_camera=rigid_from_matrix(str(pose_file), matrix),
                 timestamp=frame / FRAMES_PER_SECOND,
-                load_image=partial(load_image, image, camera),
+                load_image=partial(load_image, place, image, camera),
                 load_depth=partial(load_depth, depth) if use_depth else extras.load_depth,
                 load_mask=extras.load_mask,
             )
