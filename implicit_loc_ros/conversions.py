@@ -147,14 +147,16 @@ def image_from_compressed_message(message: CompressedImage) -> RgbImage:
     if data.startswith(b'\xff\xd8'):
         end = b'\xff\xd9'
     elif data.startswith(b'\x89PNG\r\n'):
-        end = b'IEND'
+        # The last chunk is empty, so its checksum never changes.
+        end = b'IEND\xaeB`\x82'
     else:
         raise ImageError(
             f'the compressed image (format {message.format!r}, {len(data)} bytes) is neither '
             'JPEG nor PNG'
         )
-    # Decoders fill the rest of a truncated image with grey, without an error.
-    if data.rfind(end) < 0:
+    # Decoders fill the rest of a truncated image with grey, without an error. Only the last bytes
+    # count, as an EXIF thumbnail has an end of its own; drivers pad with zeros.
+    if not data.rstrip(b'\0').endswith(end):
         raise ImageError(f'the compressed image is truncated: {len(data)} bytes without an end')
     # The camera's intrinsics belong to the pixels as stored: EXIF must not rotate them.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -178,11 +180,17 @@ def camera_from_info(info: CameraInfo, rectified: bool = False) -> Camera:
         The same object for equal messages, so that whatever is cached per camera stays valid.
 
     Raises:
-        CameraError: zero size, K = 0, NaN, unknown model, wrong number of coefficients.
+        CameraError: zero size, K = 0 (P = 0 if rectified), NaN, unknown model, wrong number of
+            coefficients.
     """
     roi = info.roi
     values = info.p if rectified else info.k
     step = 4 if rectified else 3
+    if rectified and (values[0] <= 0 or values[step + 1] <= 0):
+        raise CameraError(
+            f'the focal length in P is ({values[0]}, {values[step + 1]}) px, but image_rectified '
+            'takes P: publish a CameraInfo with its P, or localize in the unrectified images'
+        )
     return _camera(
         (info.width, info.height),
         (float(values[0]), float(values[step + 1]), float(values[2]), float(values[step + 2])),

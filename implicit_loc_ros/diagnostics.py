@@ -24,6 +24,8 @@ _WINDOW_S = 5.0
 _SILENCE_S = 2.0
 _LOST_SHARE = 0.6
 _FEWEST_FOR_RATE = 4
+# Spread of the gaps between throttled images, in periods of the camera: one, and a little noise.
+_THROTTLE_JITTER = 1.5
 
 
 @dataclass
@@ -143,10 +145,15 @@ class Statistics:
         if len(images) < _FEWEST_FOR_RATE:
             return arrived, 0.0
         gaps = np.diff([stamp for _, stamp in images]) / 1e9
+        mean, (short, long) = gaps.mean(), np.percentile(gaps, (20, 80))
         # Lost images leave gaps of several periods; the short ones are the camera's own. The
         # share holds at any playback speed of a bag, as stamps are compared with stamps only.
-        share = float(gaps.mean() / max(np.percentile(gaps, 20), 1e-9))
-        share = max(share, len(infos) / len(images))
+        share = float(mean / max(short, 1e-9))
+        # A throttle takes every nth image, give or take one, and may leave every CameraInfo;
+        # losses leave gaps of any length.
+        infos_per_image = len(infos) / len(images)
+        if (long - short) * infos_per_image > _THROTTLE_JITTER * mean:
+            share = max(share, infos_per_image)
         return arrived, arrived * share
 
     def _judge(

@@ -3,6 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -116,6 +117,9 @@ class LocalizationNode(LifecycleNode):
         """Stop the worker and free the network; harmless when nothing runs."""
         self._deactivate()
         self._localizer = None
+        # Else the memory stays with PyTorch; without CUDA, or after its failure, there is none.
+        with suppress(RuntimeError):
+            torch.cuda.empty_cache()
 
     def _attempt(self, name: str, work: Callable[[], None]) -> TransitionCallbackReturn:
         # rclpy swallows whatever a transition raises, so the reason is logged here.
@@ -167,7 +171,7 @@ class LocalizationNode(LifecycleNode):
             publish=self._publish,
             now=lambda: int(self.get_clock().now().nanoseconds),
         )
-        self._worker = NewestItemWorker(pipeline.process, name='localizer')
+        self._worker = NewestItemWorker(pipeline.process, 'localizer', pipeline.warm_up)
         compressed = self.parameters.image_transport == 'compressed'
         self._images: FittingSubscription[Image | CompressedImage] = FittingSubscription(
             self,
@@ -198,10 +202,13 @@ class LocalizationNode(LifecycleNode):
     def _on_image(self, message: Image | CompressedImage) -> None:
         stamp = stamp_to_nanoseconds(message.header.stamp)
         self._statistics.image_received(stamp)
+        if stamp == 0:
+            # To TF it means 'the newest': the pose would get another time's odometry.
+            self._refuse_unseen('no stamp', 'its stamp is 0: let the camera driver set it')
+            return
         arrival = self._gate.arrive(stamp)
         if arrival is Arrival.LATE:
-            text = 'its stamp is not after that of the image before it'
-            self._refuse_unseen('stale', text)
+            self._refuse_unseen('stale', 'its stamp is not after that of the image before it')
             return
         if arrival is Arrival.JUMP:
             self._on_time_jump('the stamps of the images')
@@ -288,9 +295,5 @@ class LocalizationNode(LifecycleNode):
         self.parameters = self._with(changes)
 
     def _with(self, changes: list[Parameter]) -> Parameters:
-        known = {
-            change.name: change.value
-            for change in changes
-            if hasattr(self.parameters, change.name)
-        }
+        known = {c.name: c.value for c in changes if hasattr(self.parameters, c.name)}
         return replace(self.parameters, **known)

@@ -90,6 +90,17 @@ class Pipeline:
         self._publish = publish
         self._now = now
 
+    def warm_up(self) -> None:
+        """Let the calling thread run the network, before the first image needs it.
+
+        Handles of cuDNN and cuBLAS, caches of oneDNN and the threads of OpenMP belong to the
+        thread that uses them: the warm-up of another thread leaves this one cold.
+        """
+        try:
+            self._localizer.warm_up()
+        except Exception:  # noqa: BLE001  the images will tell whether this lasts
+            self._log.warning('warm-up', f'the warm-up failed: {traceback.format_exc()}')
+
     def process(self, frame: Frame) -> None:
         """Answer one image, or say why not."""
         try:

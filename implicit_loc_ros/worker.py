@@ -13,10 +13,17 @@ class NewestItemWorker(Generic[Item]):
     Args:
         handle: gets one item at a time; must not raise.
         name: of the thread.
+        prepare: the thread's first job, items wait and overtake meanwhile; must not raise.
     """
 
-    def __init__(self, handle: Callable[[Item], None], name: str = 'worker') -> None:
+    def __init__(
+        self,
+        handle: Callable[[Item], None],
+        name: str = 'worker',
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
         self._handle = handle
+        self._prepare = prepare
         self._condition = threading.Condition()
         self._item: Item | None = None
         self._stopping = False
@@ -50,6 +57,8 @@ class NewestItemWorker(Generic[Item]):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        if self._prepare is not None:
+            self._prepare()
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._stopping or self._item is not None)

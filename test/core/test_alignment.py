@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
-import roma
 import torch
+
+pytest.importorskip('hypothesis', reason='hypothesis is not installed')
+pytest.importorskip('roma', reason='roma is not installed')
+pytest.importorskip('scipy', reason='scipy is not installed')
+
+import roma
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation

@@ -5,6 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+
+pytest.importorskip('scipy', reason='scipy is not installed')
+
 from scipy.spatial.transform import Rotation
 
 from implicit_loc import poses

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip('scipy', reason='scipy is not installed')
+
 from scipy.spatial.transform import Rotation
 
 from implicit_loc import uncertainty

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
+pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
+pytest.importorskip('tf2_ros', reason='tf2_ros is not installed')
 
 import rclpy
 from geometry_msgs.msg import TransformStamped
@@ -20,6 +22,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
+from implicit_loc.localizer import Localizer
 from implicit_loc_ros.node import LocalizationNode
 from implicit_loc_ros.transforms import matrix_from_transform, pose_message
 
@@ -96,6 +99,48 @@ def test_none_publishes_poses_and_no_transform(start: Start) -> None:
     assert not peer.transforms
 
 
+def test_the_thread_that_localizes_is_the_one_that_warmed_up(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, int]] = []
+
+    def recorded(name: str) -> Callable[..., Any]:
+        work = getattr(Localizer, name)
+
+        def record(*arguments: Any) -> Any:
+            calls.append((name, threading.get_ident()))
+            return work(*arguments)
+
+        return record
+
+    for name in ('warm_up', 'localize'):
+        monkeypatch.setattr(Localizer, name, recorded(name))
+    start().localize()
+    assert [name for name, _ in calls] == ['warm_up', 'warm_up', 'localize']
+    configuring, warming, localizing = (thread for _, thread in calls)
+    assert configuring == threading.get_ident() != warming == localizing
+
+
+def test_closing_frees_the_cache_of_the_device_even_after_its_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def fail() -> None:
+        asked.append(True)
+        raise RuntimeError('CUDA error: an illegal memory access was encountered')
+
+    monkeypatch.setattr('torch.cuda.empty_cache', fail)
+    rclpy.init()
+    try:
+        node = LocalizationNode()
+        node.close()
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    assert asked
+
+
 def test_map_to_base_moves_the_pose_by_the_extrinsic(start: Start, messages: Any) -> None:
     peer = start(tf_mode='map_to_base')
     send_extrinsic(peer)
@@ -164,6 +209,18 @@ def test_images_without_any_camera_info_are_counted(start: Start, messages: Any)
     peer.wait(lambda: peer.counters().get('refused: no CameraInfo') == '2', 'the count')
     assert 'no CameraInfo' in peer.statuses[-1].message
     assert not peer.poses
+
+
+def test_an_image_without_a_stamp_is_refused_by_name(start: Start, messages: Any) -> None:
+    peer = start()
+    peer.localize()
+    jumps = peer.counters()['jumps back in time']
+    peer.images.publish(messages.image(0))
+    peer.wait(lambda: peer.counters().get('refused: no stamp') == '1', 'the count')
+    # Nor is it a jump back to 1970.
+    assert peer.counters()['jumps back in time'] == jumps
+    peer.localize()
+    assert len(peer.poses) == 2
 
 
 def test_a_clock_that_jumps_back_starts_anew(start: Start, messages: Any) -> None:

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
+pytest.importorskip('lifecycle_msgs', reason='lifecycle_msgs is not installed')
+pytest.importorskip('tf2_msgs', reason='tf2_msgs is not installed')
+pytest.importorskip('tf2_ros', reason='tf2_ros is not installed')
 
 from geometry_msgs.msg import TransformStamped
 from lifecycle_msgs.msg import Transition
@@ -68,6 +71,8 @@ def call(peer: Any, kind: Any, name: str, request: Any) -> Any:
     client = peer.node.create_client(kind, f'localization_node/{name}')
     # On a busy machine the node's imports take long.
     assert client.wait_for_service(180), f'no service {name}'
+    # The service learns of its client on its own; an answer before that is lost.
+    time.sleep(0.3)
     future = client.call_async(request)
     return peer.wait(lambda: future.done() and future.result(), f'an answer of {name}')
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
+pytest.importorskip('tf2_ros', reason='tf2_ros is not installed')
 
 # Three starts in one process: PyTorch takes seconds to import.
 FAILING_STARTS = """

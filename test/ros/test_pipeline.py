@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
+pytest.importorskip('tf2_ros', reason='tf2_ros is not installed')
 
 from implicit_loc.errors import AlignmentError
 from implicit_loc_ros.diagnostics import Inputs, Statistics
@@ -135,6 +136,15 @@ def test_a_bad_image_and_a_bad_camera_have_their_own_counters(messages: SimpleNa
     rig.pipeline.process(Frame(messages.image(), messages.camera_info(k=np.zeros(9)), 0))
     values = rig.values()
     assert (values['refused: image'], values['refused: camera']) == ('1', '1')
+
+
+def test_a_failing_warm_up_is_logged_and_the_images_are_answered(frame: Frame) -> None:
+    rig = Rig(estimate)
+    # The rig's localizer has no warm_up.
+    rig.pipeline.warm_up()
+    assert 'the warm-up failed' in rig.lines[0]
+    rig.pipeline.process(frame)
+    assert len(rig.published) == 1
 
 
 def test_an_image_is_answered_once(frame: Frame) -> None:

@@ -68,6 +68,30 @@ def test_the_worker_takes_the_newest_item_only() -> None:
     assert seen == [1, 4]
 
 
+def test_the_worker_prepares_its_own_thread_while_images_overtake() -> None:
+    seen: list[int] = []
+    threads: list[int] = []
+    go_on, done = threading.Event(), threading.Event()
+
+    def prepare() -> None:
+        threads.append(threading.get_ident())
+        go_on.wait(10)
+
+    def handle(item: int) -> None:
+        threads.append(threading.get_ident())
+        seen.append(item)
+        done.set()
+
+    worker = NewestItemWorker(handle, prepare=prepare)
+    assert [worker.submit(item) for item in (1, 2, 3)] == [False, True, True]
+    assert not seen
+    go_on.set()
+    assert done.wait(10)
+    assert worker.stop()
+    assert seen == [3]
+    assert threads[0] == threads[1] != threading.get_ident()
+
+
 def test_a_stopped_worker_drops_what_waits() -> None:
     seen: list[int] = []
     started, go_on = threading.Event(), threading.Event()
