@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -26,7 +25,9 @@ from implicit_loc.preprocessing import input_camera
 from implicit_loc_trainer.config import ConfigError, Recipe, load_recipe
 from implicit_loc_trainer.datasets import Sample, open_dataset
 from implicit_loc_trainer.loading import TrainingSet
+from implicit_loc_trainer.output_files import replacing
 from implicit_loc_trainer.progress import TrainingProgress
+from implicit_loc_trainer.state_files import AtomicState
 from implicit_loc_trainer.training import SceneTraining
 
 _STATE = 'last.ckpt'
@@ -181,6 +182,7 @@ def _lightning_trainer(
                 save_on_train_epoch_end=True,
             ),
         ],
+        plugins=[AtomicState()],
         logger=CSVLogger(str(folder), name='log'),
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -207,9 +209,8 @@ def _prepare_folder(folder: Path, recipe: Recipe) -> Path | None:
             f'{folder} holds a run of another recipe ({recorded}): '
             'choose another --run.output, or delete the folder'
         )
-    temporary = folder / f'.{_RECIPE}.{os.getpid()}.part'
-    temporary.write_text(text, encoding='utf-8')
-    os.replace(temporary, recorded)
+    with replacing(recorded) as temporary:
+        temporary.write_text(text, encoding='utf-8')
     return state if state.is_file() else None
 
 

@@ -1,5 +1,6 @@
 """A small training end to end: it learns, it resumes exactly, and it refuses what cannot work."""
 
+import errno
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from implicit_loc.checkpoint import load_checkpoint
 from implicit_loc_trainer import cli, loading
 from implicit_loc_trainer.config import AugmentationConfig, ConfigError, Recipe, load_recipe
 from implicit_loc_trainer.datasets import Sample
+from implicit_loc_trainer.state_files import AtomicState
 
 RECIPE = {
     'data': {'path': 'demo-room', 'validation_frames': 2},
@@ -96,6 +99,24 @@ def test_a_killed_training_goes_on_exactly(
     resumed = load_file(tmp_path / 'run' / 'checkpoint.safetensors')
     for name, tensor in expected.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0, msg=name)
+
+
+def test_a_full_disk_keeps_the_earlier_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a state would cost the whole training."""
+    path = tmp_path / 'last.ckpt'
+    AtomicState().save_checkpoint({'epoch': 1}, path)
+
+    def fill_the_disk(_: object, file: BinaryIO) -> None:
+        file.write(b'half')
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(torch, 'save', fill_the_disk)
+    with pytest.raises(OSError, match='No space left'):
+        AtomicState().save_checkpoint({'epoch': 2}, path)
+    assert AtomicState().load_checkpoint(path)['epoch'] == 1
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, few_frames: Path) -> None:
