@@ -7,6 +7,7 @@ from importlib import import_module
 from threading import Event
 from typing import Any
 
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -19,6 +20,8 @@ from bag_player.stamps import shifted
 # Subscribers learn of a publisher a moment after it learns of them.
 SETTLING_S = 0.3
 POLLING_S = 0.02
+# The longest wait for readers to confirm the last messages.
+CONFIRMING_S = 2.0
 QUEUE = 100
 
 
@@ -103,6 +106,9 @@ class Player:
         self._play_once()
         while self.options.loop and not self.stop.is_set():
             self._play_once()
+        # A reliable writer that goes away takes with it what its readers have not confirmed.
+        for publisher in self._publishers.values():
+            publisher.wait_for_all_acked(Duration(seconds=CONFIRMING_S))
 
     def _chosen_topics(self) -> list[Topic]:
         recorded = {topic.name: topic for topic in self.recording.topics()}
