@@ -17,7 +17,7 @@ from rosgraph_msgs.msg import Clock
 from bag_player.recording import BagError, Message, Recording, Topic
 from bag_player.stamps import shifted
 
-# Subscribers learn of a publisher a moment after it learns of them.
+# Subscribers learn of a publisher a moment after it learns of them, and take its messages later.
 SETTLING_S = 0.3
 POLLING_S = 0.02
 # The longest wait for readers to confirm the last messages.
@@ -106,9 +106,11 @@ class Player:
         self._play_once()
         while self.options.loop and not self.stop.is_set():
             self._play_once()
-        # A reliable writer that goes away takes with it what its readers have not confirmed.
+        # A writer that goes away takes with it what its readers have not taken yet. Reliable ones
+        # are told; the others can only be given a moment.
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=CONFIRMING_S))
+        self.stop.wait(SETTLING_S)
 
     def _chosen_topics(self) -> list[Topic]:
         recorded = {topic.name: topic for topic in self.recording.topics()}
