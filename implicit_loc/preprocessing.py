@@ -1,4 +1,7 @@
-"""Image -> network input: the same functions in training and on the robot."""
+"""Image -> network input: the same resizing and normalising in training and on the robot.
+
+Training resizes to a cache larger than the network's input and then warps its views from it.
+"""
 
 import cv2
 import numpy as np

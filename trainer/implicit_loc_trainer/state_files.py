@@ -1,5 +1,6 @@
 """The state from which an interrupted training goes on."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -24,5 +25,8 @@ class AtomicState(TorchCheckpointIO):
         Raises:
             OSError: the file cannot be written; an earlier one is untouched.
         """
-        with replacing(Path(path)) as temporary, temporary.open('wb') as file:
-            torch.save(checkpoint, file)
+        # In memory first: on a full disk torch's own writer ends in an error about its archive.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(content.getbuffer())

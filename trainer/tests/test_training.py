@@ -1,14 +1,13 @@
 """A small training end to end: it learns, it resumes exactly, and it refuses what cannot work."""
 
-import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -101,20 +100,17 @@ def test_a_killed_training_goes_on_exactly(
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0, msg=name)
 
 
-def test_a_full_disk_keeps_the_earlier_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Half a state would cost the whole training."""
+def test_a_full_disk_keeps_the_earlier_state(tmp_path: Path) -> None:
+    """Half a state would cost the whole training; a limit on file sizes stands in for the disk."""
     path = tmp_path / 'last.ckpt'
     AtomicState().save_checkpoint({'epoch': 1}, path)
-
-    def fill_the_disk(_: object, file: BinaryIO) -> None:
-        file.write(b'half')
-        raise OSError(errno.ENOSPC, 'No space left on device')
-
-    monkeypatch.setattr(torch, 'save', fill_the_disk)
-    with pytest.raises(OSError, match='No space left'):
-        AtomicState().save_checkpoint({'epoch': 2}, path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match='too large'):
+            AtomicState().save_checkpoint({'epoch': 2, 'weights': torch.zeros(10_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert AtomicState().load_checkpoint(path)['epoch'] == 1
     assert list(tmp_path.iterdir()) == [path]
 
