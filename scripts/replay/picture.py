@@ -9,9 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from implicit_loc_trainer.evaluation import FrameResult
+from implicit_loc_trainer.evaluation.frames import FrameResult
+from implicit_loc_trainer.evaluation.pictures import ERROR_COLOUR, ESTIMATED_COLOUR, TRUE_COLOUR
 from implicit_loc_trainer.output_files import replacing
-from implicit_loc_trainer.pictures import ERROR_COLOUR, ESTIMATED_COLOUR, TRUE_COLOUR
 
 # Single wild estimates must not make all others unreadable.
 SHOWN_SHARE = 98.0

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from implicit_loc_trainer.evaluation import FrameResult, summary
-from implicit_loc_trainer.metrics import rotation_error_deg, translation_error_m
+from implicit_loc_trainer.evaluation.frames import FrameResult, summary
+from implicit_loc_trainer.evaluation.metrics import rotation_error_deg, translation_error_m
 from implicit_loc_trainer.output_files import replacing
 from replay.collector import Arrival
 from replay.errors import ReplayError

@@ -12,9 +12,15 @@ from rich.progress import track
 from rich.table import Table
 
 from implicit_loc.localizer import Localizer
-from implicit_loc_trainer import evaluation, pictures
 from implicit_loc_trainer.datasets import open_dataset
-from implicit_loc_trainer.evaluation import Evaluation, FrameResult
+from implicit_loc_trainer.evaluation import files, pictures
+from implicit_loc_trainer.evaluation.frames import (
+    Evaluation,
+    FrameResult,
+    evaluate,
+    median_ms,
+    summary,
+)
 from implicit_loc_trainer.output_files import check_writable
 
 
@@ -73,9 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         transient=True,
     )
     stride = localizer.description.network.stride
-    results = evaluation.evaluate(
-        localizer, progress, pnp_stride=stride if arguments.pnp else None
-    )
+    results = evaluate(localizer, progress, pnp_stride=stride if arguments.pnp else None)
     console = Console()
     console.print(_table(results, f'{arguments.checkpoint.name} on {arguments.data}'))
     _print_lost(console, results.frames)
@@ -88,13 +92,13 @@ def _write(arguments: argparse.Namespace, results: Evaluation) -> list[Path]:
     """Writes the files that were asked for and returns their paths."""
     written = []
     if arguments.json is not None:
-        evaluation.write_json(arguments.json, results)
+        files.write_json(arguments.json, results)
         written.append(arguments.json)
     if arguments.csv is not None:
-        evaluation.write_csv(arguments.csv, results)
+        files.write_csv(arguments.csv, results)
         written.append(arguments.csv)
     if arguments.tum is not None:
-        evaluation.write_estimates(arguments.tum, results.frames)
+        files.write_estimates(arguments.tum, results.frames)
         written.append(arguments.tum)
     if arguments.pictures is not None:
         written.extend(pictures.draw(arguments.pictures, results))
@@ -118,7 +122,7 @@ def _table(results: Evaluation, title: str) -> Table:
 
 def _cells(frames: Sequence[FrameResult]) -> dict[str, str]:
     """What one column of the table shows, by row label."""
-    figures = evaluation.summary(frames)
+    figures = summary(frames)
 
     def errors(translation_m: float, rotation_deg: float) -> str:
         if not math.isfinite(translation_m):
@@ -133,7 +137,7 @@ def _cells(frames: Sequence[FrameResult]) -> dict[str, str]:
         'within 5 cm, 5 deg': f'{100 * figures.recall_5cm_5deg:.1f} %',
         'within 10 cm, 5 deg': f'{100 * figures.recall_10cm_5deg:.1f} %',
         'within 25 cm, 10 deg': f'{100 * figures.recall_25cm_10deg:.1f} %',
-        'median time': f'{evaluation.median_ms(frames):.1f} ms',
+        'median time': f'{median_ms(frames):.1f} ms',
     }
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from implicit_loc_trainer.config import load_recipe
+from implicit_loc_trainer.recipes.recipe import load_recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains; prints where the checkpoint lies."""
     recipe = load_recipe(arguments.config, arguments.overrides)
     # Lightning takes seconds to import: a mistake in the recipe should not wait for it.
-    from implicit_loc_trainer.runs import train
+    from implicit_loc_trainer.training.runs import train
 
     try:
         path = train(recipe)

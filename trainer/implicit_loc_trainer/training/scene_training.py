@@ -17,13 +17,13 @@ from implicit_loc.alignment import align
 from implicit_loc.checkpoint import CheckpointDescription
 from implicit_loc.localizer import Localizer
 from implicit_loc.network import SceneNetwork, camera_points
-from implicit_loc_trainer import losses
-from implicit_loc_trainer.augmentation import View
-from implicit_loc_trainer.config import Recipe
 from implicit_loc_trainer.datasets import Sample
-from implicit_loc_trainer.evaluation import evaluate, summary
-from implicit_loc_trainer.loading import Batch, TrainingSet, training_loader
-from implicit_loc_trainer.metrics import ErrorSummary
+from implicit_loc_trainer.evaluation.frames import evaluate, summary
+from implicit_loc_trainer.evaluation.metrics import ErrorSummary
+from implicit_loc_trainer.recipes.recipe import Recipe
+from implicit_loc_trainer.training import losses
+from implicit_loc_trainer.training.augmentation import View
+from implicit_loc_trainer.training.loading import Batch, TrainingSet, training_loader
 
 # Rendering the views of a batch takes a tenth of a CPU's training step; a GPU needs helpers.
 _MOST_CUDA_WORKERS = 8

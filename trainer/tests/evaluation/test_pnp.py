@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from implicit_loc.camera import Camera
-from implicit_loc_trainer.metrics import rotation_error_deg, translation_error_m
-from implicit_loc_trainer.pnp import solve_pnp
+from implicit_loc_trainer.evaluation.metrics import rotation_error_deg, translation_error_m
+from implicit_loc_trainer.evaluation.pnp import solve_pnp
 
 STRIDE = 8
 PINHOLE = Camera(width=320, height=240, fx=262.0, fy=262.0, cx=159.5, cy=119.5)

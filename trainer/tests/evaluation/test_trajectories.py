@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from implicit_loc_trainer.datasets.parsing import read_tum, read_world_to_camera
 from implicit_loc_trainer.datasets.sample import DataError
-from implicit_loc_trainer.trajectories import write_tum
+from implicit_loc_trainer.evaluation.trajectories import write_tum
 
 VALID = '0.5 1 2 3 0 0 0 1\n'
 

@@ -1,9 +1,8 @@
-"""The recipe of a training: plain data, read from YAML and overridden on the command line."""
+"""The sections of a recipe: plain data that refuses values out of range."""
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from implicit_loc.errors import ImplicitLocError
@@ -188,36 +187,3 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _require('run', self, at_least={'validate_every': 1, 'threads': 0, 'workers': 0})
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that determines a training."""
-
-    data: DataConfig = field(default_factory=DataConfig)
-    network: NetworkSection = field(default_factory=NetworkSection)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    run: RunConfig = field(default_factory=RunConfig)
-
-
-def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
-    """Read a YAML recipe and apply `--section.key value` overrides.
-
-    Raises:
-        ConfigError: the file cannot be read, or an entry is unknown or of a wrong type.
-    """
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    if not Path(path).is_file():
-        raise ConfigError(f'the recipe {path} does not exist')
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    parser.add_argument('--config', action='config')
-    parser.add_class_arguments(Recipe, as_group=False)
-    try:
-        parsed = parser.parse_args([f'--config={path}', *(overrides or [])])
-        sections = parser.instantiate(parsed)
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise ConfigError(f'the recipe {path}: {error}') from error
-    return Recipe(**{item.name: sections[item.name] for item in fields(Recipe)})

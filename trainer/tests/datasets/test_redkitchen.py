@@ -8,7 +8,7 @@ import pytest
 
 from implicit_loc_trainer.datasets import DataError, open_dataset
 
-REAL = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'redkitchen'
+REAL = Path(__file__).resolve().parents[4] / 'shared' / 'data' / 'redkitchen'
 
 POSES = """# frame tx ty tz qx qy qz qw
 000000 1 2 3 0 0 0 1

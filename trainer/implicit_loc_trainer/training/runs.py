@@ -22,13 +22,14 @@ import implicit_loc
 from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint, save_checkpoint
 from implicit_loc.network import NetworkConfig, SceneNetwork
 from implicit_loc.preprocessing import input_camera
-from implicit_loc_trainer.config import ConfigError, Recipe, load_recipe
 from implicit_loc_trainer.datasets import Sample, open_dataset
-from implicit_loc_trainer.loading import TrainingSet
 from implicit_loc_trainer.output_files import replacing
-from implicit_loc_trainer.progress import TrainingProgress
-from implicit_loc_trainer.state_files import AtomicState
-from implicit_loc_trainer.training import SceneTraining
+from implicit_loc_trainer.recipes.recipe import Recipe, load_recipe
+from implicit_loc_trainer.recipes.sections import ConfigError
+from implicit_loc_trainer.training.loading import TrainingSet
+from implicit_loc_trainer.training.progress import TrainingProgress
+from implicit_loc_trainer.training.scene_training import SceneTraining
+from implicit_loc_trainer.training.state_files import AtomicState
 
 _STATE = 'last.ckpt'
 _RECIPE = 'recipe.yaml'

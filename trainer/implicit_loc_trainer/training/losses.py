@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from implicit_loc.poses import angle_between, invert, transform_points
-from implicit_loc_trainer.config import LossConfig
+from implicit_loc_trainer.recipes.sections import LossConfig
 
 # A cell nearer than this to the camera plane, or farther off than that, has no useful gradient.
 _LEAST_DEPTH_M = 0.1

@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from implicit_loc.camera import Camera
 from implicit_loc.poses import rigid_transform, transform_points
-from implicit_loc_trainer import losses
-from implicit_loc_trainer.config import LossConfig
+from implicit_loc_trainer.recipes.sections import LossConfig
+from implicit_loc_trainer.training import losses
 
 CAMERA = Camera(320, 240, 262.0, 262.0, 159.5, 119.5)
 

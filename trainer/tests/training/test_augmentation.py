@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from implicit_loc.camera import Camera
-from implicit_loc_trainer.augmentation import (
+from implicit_loc_trainer.recipes.sections import AugmentationConfig
+from implicit_loc_trainer.training.augmentation import (
     View,
     ViewChange,
     jitter_colour,
     random_view_change,
     render_view,
 )
-from implicit_loc_trainer.config import AugmentationConfig
 
 CAMERAS = {
     'none': Camera(320, 240, 262.0, 262.0, 161.0, 118.0),

@@ -17,10 +17,12 @@ from safetensors.torch import load_file
 
 from implicit_loc.camera import Camera
 from implicit_loc.checkpoint import load_checkpoint
-from implicit_loc_trainer import cli, loading
-from implicit_loc_trainer.config import AugmentationConfig, ConfigError, Recipe, load_recipe
+from implicit_loc_trainer import cli
 from implicit_loc_trainer.datasets import Sample
-from implicit_loc_trainer.state_files import AtomicState
+from implicit_loc_trainer.recipes.recipe import Recipe, load_recipe
+from implicit_loc_trainer.recipes.sections import AugmentationConfig, ConfigError
+from implicit_loc_trainer.training import loading
+from implicit_loc_trainer.training.state_files import AtomicState
 
 RECIPE = {
     'data': {'path': 'demo-room', 'validation_frames': 2},

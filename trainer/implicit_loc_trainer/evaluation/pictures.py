@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from implicit_loc_trainer.evaluation import Evaluation, FrameResult, ShownFrame
+from implicit_loc_trainer.evaluation.frames import Evaluation, FrameResult, ShownFrame
 from implicit_loc_trainer.output_files import replacing
 
 FloatArray = NDArray[np.float64]

@@ -18,10 +18,11 @@ from implicit_loc.errors import AlignmentError
 from implicit_loc.localizer import Localizer, PoseEstimate
 from implicit_loc.network import SceneGeometry
 from implicit_loc.uncertainty import ResidualStatistics
-from implicit_loc_trainer import evaluation, pictures
 from implicit_loc_trainer.commands import evaluate as command
 from implicit_loc_trainer.datasets.parsing import read_tum
 from implicit_loc_trainer.datasets.sample import DataError, Sample
+from implicit_loc_trainer.evaluation import files, pictures
+from implicit_loc_trainer.evaluation.frames import evaluate, median_ms, summary
 from implicit_loc_trainer.output_files import OutputError
 
 STRIDE = 8
@@ -98,7 +99,7 @@ class FakeLocalizer:
 
 
 def run_fake(errors_m, **options):
-    return evaluation.evaluate(FakeLocalizer(errors_m), make_samples(len(errors_m)), **options)
+    return evaluate(FakeLocalizer(errors_m), make_samples(len(errors_m)), **options)
 
 
 @pytest.fixture
@@ -119,12 +120,12 @@ def evaluate_command(monkeypatch):
 
 def test_a_perfect_localizer_has_no_error():
     results = run_fake([0.0] * 5)
-    summary = evaluation.summary(results.frames)
-    assert summary.lost == 0
-    assert summary.mean_translation_m == 0.0
-    assert summary.mean_rotation_deg < 1e-12
-    assert summary.recall_5cm_5deg == 1.0
-    assert evaluation.median_ms(results.frames) == pytest.approx(24.0)
+    figures = summary(results.frames)
+    assert figures.lost == 0
+    assert figures.mean_translation_m == 0.0
+    assert figures.mean_rotation_deg < 1e-12
+    assert figures.recall_5cm_5deg == 1.0
+    assert median_ms(results.frames) == pytest.approx(24.0)
 
 
 def test_known_errors_come_out_as_they_are():
@@ -132,10 +133,10 @@ def test_known_errors_come_out_as_they_are():
     assert [frame.translation_error_m for frame in frames] == pytest.approx(
         [0.01, 0.02, 0.08, 0.2]
     )
-    summary = evaluation.summary(frames)
-    assert summary.median_translation_m == pytest.approx(0.05)
-    assert (summary.recall_5cm_5deg, summary.recall_10cm_5deg) == (0.5, 0.75)
-    assert summary.recall_25cm_10deg == 1.0
+    figures = summary(frames)
+    assert figures.median_translation_m == pytest.approx(0.05)
+    assert (figures.recall_5cm_5deg, figures.recall_10cm_5deg) == (0.5, 0.75)
+    assert figures.recall_25cm_10deg == 1.0
 
 
 def test_a_refused_frame_is_lost_with_its_reason():
@@ -150,7 +151,7 @@ def test_no_pose_and_a_pose_that_is_not_finite_are_lost():
         def localize(self, image, camera):
             return None
 
-    assert evaluation.evaluate(Silent(), make_samples(1)).frames[0].lost_reason == 'no pose'
+    assert evaluate(Silent(), make_samples(1)).frames[0].lost_reason == 'no pose'
     assert run_fake([math.nan]).frames[0].lost_reason == 'the pose is not finite'
 
 
@@ -160,12 +161,12 @@ def test_an_unreadable_image_ends_the_evaluation_rather_than_counting_as_lost():
 
     sample = Sample('0', CAMERA, np.eye(4), 0.0, fail)
     with pytest.raises(DataError, match='damaged'):
-        evaluation.evaluate(FakeLocalizer([0.0]), [sample])
+        evaluate(FakeLocalizer([0.0]), [sample])
 
 
 def test_a_defect_of_the_localizer_is_not_hidden_as_a_lost_frame():
     with pytest.raises(IndexError):
-        evaluation.evaluate(FakeLocalizer([]), make_samples(1))
+        evaluate(FakeLocalizer([]), make_samples(1))
 
 
 def test_an_evaluation_without_frames_is_refused():
@@ -187,7 +188,7 @@ def test_only_the_geometry_of_the_best_and_worst_frames_is_kept():
 def test_pnp_uses_the_world_points_and_not_the_wrong_pose():
     results = run_fake([0.5, 0.5, None], pnp_stride=STRIDE)
     assert [frame.translation_error_m < 1e-3 for frame in results.pnp] == [True, True, False]
-    figures = evaluation.figures(results)
+    figures = files.figures(results)
     assert set(figures) == KEYS | {'pnp'}
     assert set(figures['pnp']) == KEYS
     assert figures['pnp']['lost'] == 1
@@ -200,7 +201,7 @@ def test_json_is_valid_with_any_number_of_lost_frames(tmp_path, errors_m):
         raise AssertionError(constant)
 
     file = tmp_path / 'figures.json'
-    evaluation.write_json(file, run_fake(errors_m))
+    files.write_json(file, run_fake(errors_m))
     figures = json.loads(file.read_text(), parse_constant=refuse)
     assert set(figures) == KEYS
     assert figures['frames'] == len(errors_m)
@@ -209,7 +210,7 @@ def test_json_is_valid_with_any_number_of_lost_frames(tmp_path, errors_m):
 
 
 def test_csv_has_one_line_per_frame_also_for_lost_ones(tmp_path):
-    evaluation.write_csv(tmp_path / 'frames.csv', run_fake([0.25, None], pnp_stride=STRIDE))
+    files.write_csv(tmp_path / 'frames.csv', run_fake([0.25, None], pnp_stride=STRIDE))
     with (tmp_path / 'frames.csv').open(newline='') as file:
         found, lost = csv.DictReader(file)
     assert (found['name'], found['timestamp']) == ('000000', '0.0')
@@ -223,7 +224,7 @@ def test_csv_has_one_line_per_frame_also_for_lost_ones(tmp_path):
 
 
 def test_lost_frames_are_left_out_of_the_tum_file(tmp_path):
-    evaluation.write_estimates(tmp_path / 'tum.txt', run_fake([0.0, None, 0.0]).frames)
+    files.write_estimates(tmp_path / 'tum.txt', run_fake([0.0, None, 0.0]).frames)
     stamps, poses = read_tum(tmp_path / 'tum.txt')
     np.testing.assert_allclose(stamps, [0.0, 0.2])
     np.testing.assert_allclose(poses[1], camera_pose(2), atol=1e-8)
@@ -269,6 +270,8 @@ def test_an_unwritable_target_is_found_before_the_evaluation(tmp_path, evaluate_
 
 def test_pictures_leave_pyplot_alone():
     code = (
-        "import sys, implicit_loc_trainer.pictures; sys.exit('matplotlib.pyplot' in sys.modules)"
+        'import sys\n'
+        'import implicit_loc_trainer.evaluation.pictures\n'
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0

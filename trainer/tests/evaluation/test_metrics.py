@@ -8,14 +8,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from implicit_loc_trainer.datasets.parsing import read_world_to_camera
-from implicit_loc_trainer.metrics import (
+from implicit_loc_trainer.evaluation.metrics import (
     quantile,
     rotation_error_deg,
     summarize,
     translation_error_m,
 )
 
-REFERENCE = Path(__file__).parents[3] / 'shared' / 'reference' / '7scenes_estimates'
+REFERENCE = Path(__file__).parents[4] / 'shared' / 'reference' / '7scenes_estimates'
 
 
 def published(file):

@@ -13,9 +13,14 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from implicit_loc import preprocessing
 from implicit_loc.camera import Camera
-from implicit_loc_trainer.augmentation import View, jitter_colour, random_view_change, render_view
-from implicit_loc_trainer.config import AugmentationConfig
 from implicit_loc_trainer.datasets import Sample
+from implicit_loc_trainer.recipes.sections import AugmentationConfig
+from implicit_loc_trainer.training.augmentation import (
+    View,
+    jitter_colour,
+    random_view_change,
+    render_view,
+)
 
 # Images are kept this much larger than the network's input, so that zooming in stays sharp.
 _CACHE_SCALE = 1.5

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from implicit_loc.camera import Camera, cell_pixels, output_size
-from implicit_loc_trainer.config import AugmentationConfig
+from implicit_loc_trainer.recipes.sections import AugmentationConfig
 
 FloatArray = NDArray[np.float64]
 ByteImage = NDArray[np.uint8]

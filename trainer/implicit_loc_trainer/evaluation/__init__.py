@@ -1,0 +1,1 @@
+"""How well a checkpoint localizes the frames of a recording."""
