@@ -42,7 +42,7 @@ setup(
         'torch',
         'torchvision',
     ],
-    extras_require={'test': ['pytest']},
+    extras_require={'hrnet': ['timm>=1.0'], 'test': ['pytest']},
     entry_points={
         'console_scripts': ['localization_node = implicit_loc_ros.localization_node:main'],
     },

@@ -60,22 +60,27 @@ class _NearestRotation(torch.autograd.Function):
     (tr(P) I - P) omega = unskew(R^T dM) for dR = R [omega]x. The 3x3 matrix is singular only
     where the rotation itself is not determined, whereas the gradient of the SVD also blows up
     wherever two singular values meet.
+
+    A matrix that is not finite gives a rotation and a gradient that are not, instead of LAPACK's
+    error, which would end a training.
     """
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
+        finite = torch.isfinite(matrix).all(dim=-1).all(dim=-1)[..., None, None]
+        matrix = torch.where(finite, matrix, 0)
         left, _, right = torch.linalg.svd(matrix)
         # SVD may return a reflection: flip the weakest axis to stay in SO(3) (Kabsch 1976).
         sign = torch.det(left @ right).sign()
         flip = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], dim=-1)
         rotation = (left * flip[..., None, :]) @ right
-        ctx.save_for_backward(matrix, rotation)
-        return rotation
+        ctx.save_for_backward(matrix, rotation, finite)
+        return torch.where(finite, rotation, torch.nan)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        matrix, rotation = ctx.saved_tensors
+        matrix, rotation, finite = ctx.saved_tensors
         symmetric = rotation.mT @ matrix
         symmetric = (symmetric + symmetric.mT) / 2
         trace = symmetric.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
@@ -86,7 +91,7 @@ class _NearestRotation(torch.autograd.Function):
         inverse = torch.where(values > floor, 1 / torch.maximum(values, floor), 0)
         right_hand = unskew(rotation.mT @ gradient)[..., None]
         omega = vectors @ (inverse[..., None] * (vectors.mT @ right_hand))
-        return rotation @ skew(omega[..., 0])
+        return torch.where(finite, rotation @ skew(omega[..., 0]), torch.nan)
 
 
 def align_one(

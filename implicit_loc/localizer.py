@@ -113,9 +113,11 @@ class Localizer:
         before_alignment = time.perf_counter()
         rays, visible = _rays(resized_camera, self.description.network.stride)
         weights = np.where(visible, geometry.weights.ravel(), 0.0).astype(np.float64)
-        world_points = geometry.world_points.reshape(-1, 3).astype(np.float64)
+        precise = geometry.map(lambda array: array.astype(np.float64))
+        world_points = precise.world_points.reshape(-1, 3)
         with np.errstate(invalid='ignore'):  # an infinite depth is refused just below
-            camera_points = geometry.depth.reshape(-1, 1).astype(np.float64) * rays
+            camera_points = precise.camera_points(rays.reshape(precise.world_points.shape))
+        camera_points = camera_points.reshape(-1, 3)
         pose = align_one(world_points, camera_points, weights)
         residuals = uncertainty.residual_statistics(
             pose, world_points, camera_points, rays, weights, resized_camera.focal_length
@@ -155,13 +157,17 @@ class Localizer:
             focal_length = torch.tensor([resized_camera.focal_length], device=self.device)
             predicted = self._network(preprocessing.normalise(images), focal_length)
             # One download, which also waits for the device: the timing is honest.
-            packed = torch.cat(
-                [predicted.world_points, predicted.depth[..., None], predicted.weights[..., None]],
-                dim=-1,
-            )[0]
-            arrays = packed.float().cpu().numpy()
+            parts = [
+                predicted.world_points,
+                predicted.depth[..., None],
+                predicted.weights[..., None],
+            ]
+            if predicted.own_camera_points is not None:
+                parts.append(predicted.own_camera_points)
+            arrays = torch.cat(parts, dim=-1)[0].float().cpu().numpy()
         finished = time.perf_counter()
-        geometry = SceneGeometry(arrays[..., :3], arrays[..., 3], arrays[..., 4])
+        own = arrays[..., 5:] if predicted.own_camera_points is not None else None
+        geometry = SceneGeometry(arrays[..., :3], arrays[..., 3], arrays[..., 4], own)
         timings = {'preprocessing': prepared - start, 'network': finished - prepared}
         return geometry, resized_camera, timings
 

@@ -1,11 +1,12 @@
-"""Image -> scene geometry: per cell the world point, the depth and a weight.
+"""Image -> scene geometry: per cell the world point, the camera point and a weight.
 
-The method of Altillawi et al. 2023 with one change: the depth is predicted for a canonical focal
-length and scaled by the camera's own. An image alone cannot tell a near object under a short
-focal length from a far one under a long one.
+The method of Altillawi et al. 2023 with one change: the depth may be predicted for a canonical
+focal length and scaled by the camera's own. An image alone cannot tell a near object under a
+short focal length from a far one under a long one.
 """
 
 import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,50 +18,95 @@ from torch.nn import functional
 
 from implicit_loc.backbones import BACKBONES
 from implicit_loc.errors import CheckpointError
+from implicit_loc.layers import Head, pointwise, separable
+from implicit_loc.outputs import CAMERA_OUTPUTS, DEPTH_SCALES, WORLD_OUTPUTS
 
-Array = TypeVar('Array', Tensor, NDArray[np.float32])
+Array = TypeVar('Array', Tensor, NDArray[np.float32], NDArray[np.float64])
+OtherArray = TypeVar('OtherArray', Tensor, NDArray[np.float32], NDArray[np.float64])
 
 STRIDES = (4, 8, 16)
+COARSEST_STRIDES = (16, 32)
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
-    """Everything that fixes the network's layout and the meaning of its outputs.
+class NetworkLayout:
+    """What a person chooses about a network.
 
     Attributes:
-        backbone: a key of BACKBONES.
+        backbone: a key of implicit_loc.backbones.BACKBONES.
         stride: input pixels per output cell, 4, 8 or 16.
+        coarsest_stride: of the backbone's features that are used, 16 or 32. 16 sees less of the
+            image at once and has fewer weights.
         decoder_channels: width of the decoder.
-        near: least depth, metres, at the canonical focal length.
-        far: largest depth, metres, at the canonical focal length.
-        canonical_focal_length: pixels, at the size of the network's input.
-        scene_centre: world point about which world points are predicted, metres.
-        scene_scale: metres per unit of the network's world output.
+        near: least depth, metres.
+        far: largest depth, metres.
+        depth_scale: a key of implicit_loc.outputs.DEPTH_SCALES: how the range is spanned.
+        canonical_depth: predict the depth for a canonical focal length and scale it by the
+            camera's; near and far then hold at the canonical one.
+        camera_output: 'depth' along the ray of each cell, or 'points': x and y beside it.
+        world_output: a key of implicit_loc.outputs.WORLD_OUTPUTS.
     """
 
     backbone: str = 'mobilenet_v3_large'
     stride: int = 8
+    coarsest_stride: int = 32
     decoder_channels: int = 128
     near: float = 0.1
     far: float = 10.0
+    depth_scale: str = 'linear'
+    canonical_depth: bool = True
+    camera_output: str = 'depth'
+    world_output: str = 'metric'
+
+    def __post_init__(self) -> None:
+        _require_known('backbone', self.backbone, BACKBONES)
+        _require_known('stride', self.stride, STRIDES)
+        _require_known('coarsest stride', self.coarsest_stride, COARSEST_STRIDES)
+        _require_known('depth scale', self.depth_scale, DEPTH_SCALES)
+        _require_known('camera output', self.camera_output, CAMERA_OUTPUTS)
+        _require_known('world output', self.world_output, WORLD_OUTPUTS)
+        if not isinstance(self.canonical_depth, bool):
+            raise CheckpointError(
+                f'canonical_depth is {self.canonical_depth!r}: it must be true or false'
+            )
+        _require_positive('decoder channels', self.decoder_channels)
+        if not 0 < self.near < self.far < math.inf:
+            raise CheckpointError(
+                f'the depth range is [{self.near}, {self.far}] m: it must satisfy 0 < near < far'
+            )
+
+
+@dataclass(frozen=True)
+class NetworkConfig(NetworkLayout):
+    """Everything that fixes the network's layout and the meaning of its outputs.
+
+    A default means what checkpoints from before the entry existed mean.
+
+    Attributes:
+        canonical_focal_length: pixels, at the size of the network's input.
+        scene_centre: world point about which world points are predicted, metres.
+        scene_scale: metres per unit of the network's outputs.
+    """
+
     canonical_focal_length: float = 525.0
     scene_centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scene_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.backbone not in BACKBONES:
-            raise CheckpointError(
-                f'the backbone {self.backbone!r} is not known; known are {", ".join(BACKBONES)}'
-            )
-        if self.stride not in STRIDES:
-            raise CheckpointError(f'the stride is {self.stride}; it must be one of {STRIDES}')
-        if not 0 < self.near < self.far:
-            raise CheckpointError(
-                f'the depth range is [{self.near}, {self.far}] m: it must satisfy 0 < near < far'
-            )
-        positive = (self.canonical_focal_length, self.scene_scale, self.decoder_channels)
-        if not all(math.isfinite(value) and value > 0 for value in positive):
-            raise CheckpointError('the focal length, scene scale and channels must be positive')
+        super().__post_init__()
+        _require_positive('canonical focal length', self.canonical_focal_length)
+        _require_positive('scene scale', self.scene_scale)
+
+
+def _require_known(what: str, found: object, known: Collection[object]) -> None:
+    if found not in known:
+        choices = ', '.join(map(str, known))
+        raise CheckpointError(f'the {what} {found!r} is not known; known are {choices}')
+
+
+def _require_positive(what: str, found: float) -> None:
+    if not (math.isfinite(found) and found > 0):
+        raise CheckpointError(f'the {what} must be positive, not {found}')
 
 
 @dataclass(frozen=True)
@@ -71,11 +117,30 @@ class SceneGeometry(Generic[Array]):
         world_points: (..., h, w, 3), metres in the world frame.
         depth: (..., h, w), metres along the optical axis.
         weights: (..., h, w), in [0, 1].
+        own_camera_points: (..., h, w, 3), metres in the camera frame, of networks that predict
+            them; None where they follow from the depth.
     """
 
     world_points: Array
     depth: Array
     weights: Array
+    own_camera_points: Array | None = None
+
+    def camera_points(self, rays: Array) -> Array:
+        """Points in the camera frame, metres, of the cells' unit-depth rays; (..., h, w, 3)."""
+        if self.own_camera_points is not None:
+            return self.own_camera_points
+        return self.depth[..., None] * rays
+
+    def map(self, change: Callable[[Array], OtherArray]) -> 'SceneGeometry[OtherArray]':
+        """The geometry with every array changed."""
+        own = self.own_camera_points
+        return SceneGeometry(
+            change(self.world_points),
+            change(self.depth),
+            change(self.weights),
+            None if own is None else change(own),
+        )
 
 
 class SceneNetwork(nn.Module):
@@ -87,18 +152,14 @@ class SceneNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = BACKBONES[config.backbone]()
+        self.backbone.keep(config.stride, config.coarsest_stride)
         width = config.decoder_channels
-        used = [
-            (stride, channels)
-            for stride, channels in zip(self.backbone.strides, self.backbone.channels, strict=True)
-            if stride >= config.stride
-        ]
-        self.skipped_stages = len(self.backbone.strides) - len(used)
-        self.laterals = nn.ModuleList(_pointwise(channels, width) for _, channels in used)
-        self.fusions = nn.ModuleList(_separable(width, width) for _ in used[1:])
-        self.world_head = _head(width, 3)
-        self.depth_head = _head(width, 1)
-        self.weight_head = _head(width, 1)
+        channels = self.backbone.channels
+        self.laterals = nn.ModuleList(pointwise(inputs, width) for inputs in channels)
+        self.fusions = nn.ModuleList(separable(width, width) for _ in channels[1:])
+        self.world_head = Head(width, WORLD_OUTPUTS[config.world_output].channels)
+        self.depth_head = Head(width, CAMERA_OUTPUTS[config.camera_output])
+        self.weight_head = Head(width, 1)
         centre = torch.tensor(config.scene_centre, dtype=torch.float32)
         self.register_buffer('scene_centre', centre, persistent=False)
         self._start_at_plausible_depth()
@@ -106,11 +167,14 @@ class SceneNetwork(nn.Module):
     def _start_at_plausible_depth(self) -> None:
         # The middle of a sigmoid over [0.1, 10] m is 5 m, beyond the walls of most rooms, and
         # over [0.1, 600] m it is hopeless; a fifth of the linear range indoors, 10 m outdoors.
-        start = min(max(0.2 * self.config.far, 2 * self.config.near), 10.0)
-        share = (start - self.config.near) / (self.config.far - self.config.near)
+        near, far = self.config.near, self.config.far
+        start = min(max(0.2 * far, 2 * near), 10.0)
+        if not near < start < far:
+            start = math.sqrt(near * far)
+        share = DEPTH_SCALES[self.config.depth_scale].share(start, near, far)
         bias = self.depth_head[-1].bias
         assert isinstance(bias, Tensor)
-        nn.init.constant_(bias, math.log(share / (1 - share)))
+        nn.init.constant_(bias[-1:], math.log(share / (1 - share)))
 
     def forward(self, image: Tensor, focal_length: Tensor) -> SceneGeometry[Tensor]:
         """Predict the geometry.
@@ -122,8 +186,31 @@ class SceneNetwork(nn.Module):
         Returns:
             Geometry of (B, ceil(H / stride), ceil(W / stride)) cells, float32.
         """
-        features = self.backbone(image)[self.skipped_stages :]
-        fused = self.laterals[-1](features[-1])
+        config = self.config
+        fused = self._fuse(self.backbone(image))
+        world = WORLD_OUTPUTS[config.world_output].points(self.world_head(fused))
+        camera = self.depth_head(fused)
+        weights = self.weight_head(fused)[:, 0].sigmoid()
+        depth = DEPTH_SCALES[config.depth_scale].depth(
+            camera[:, -1].sigmoid(), config.near, config.far
+        )
+        if config.canonical_depth:
+            depth = depth * (focal_length.float() / config.canonical_focal_length)[:, None, None]
+        own_camera_points = None
+        if config.camera_output == 'points':
+            # x and y do not depend on the focal length: it is the depth that an image hides.
+            lateral = config.scene_scale * camera[:, :2].permute(0, 2, 3, 1)
+            own_camera_points = torch.cat([lateral, depth[..., None]], dim=-1)
+        return SceneGeometry(
+            world_points=self.scene_centre + config.scene_scale * world.permute(0, 2, 3, 1),
+            depth=depth,
+            weights=weights,
+            own_camera_points=own_camera_points,
+        )
+
+    def _fuse(self, features: list[Tensor]) -> Tensor:
+        """The decoder: from the coarsest features down to those of the output's stride."""
+        fused: Tensor = self.laterals[-1](features[-1])
         for level in range(len(features) - 2, -1, -1):
             lateral = self.laterals[level](features[level])
             # Any input size: odd sizes make the coarse level more than half of the fine one.
@@ -131,42 +218,4 @@ class SceneNetwork(nn.Module):
                 fused, size=lateral.shape[-2:], mode='bilinear', align_corners=False
             )
             fused = self.fusions[level](lateral + upsampled)
-        world = _apply_head(self.world_head, fused).permute(0, 2, 3, 1)
-        depth = _apply_head(self.depth_head, fused)[:, 0].sigmoid()
-        weights = _apply_head(self.weight_head, fused)[:, 0].sigmoid()
-        zoom = (focal_length.float() / self.config.canonical_focal_length)[:, None, None]
-        return SceneGeometry(
-            world_points=self.scene_centre + self.config.scene_scale * world,
-            depth=(self.config.near + (self.config.far - self.config.near) * depth) * zoom,
-            weights=weights,
-        )
-
-
-def camera_points(depth: Tensor, rays: Tensor) -> Tensor:
-    """Points in the camera frame, (..., h, w) x (..., h, w, 3) -> (..., h, w, 3), metres."""
-    return depth[..., None] * rays
-
-
-def _apply_head(head: nn.Sequential, features: Tensor) -> Tensor:
-    """A head whose output layer runs in float32: half precision would round metres to cm."""
-    hidden = head[:-1](features)
-    with torch.autocast(features.device.type, enabled=False):
-        output: Tensor = head[-1](hidden.float())
-    return output
-
-
-def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.Hardswish()
-    )
-
-
-def _separable(inputs: int, outputs: int) -> nn.Sequential:
-    depthwise = nn.Conv2d(inputs, inputs, 5, padding=2, groups=inputs, bias=False)
-    return nn.Sequential(depthwise, nn.BatchNorm2d(inputs), *_pointwise(inputs, outputs))
-
-
-def _head(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        *_separable(inputs, inputs), *_pointwise(inputs, inputs), nn.Conv2d(inputs, outputs, 1)
-    )
+        return fused

@@ -121,6 +121,22 @@ def test_gradients_stay_finite_where_the_rotation_is_not_determined() -> None:
             assert torch.isfinite(tensor.grad).all()
 
 
+def test_what_is_not_finite_stays_so_and_spoils_nothing_else() -> None:
+    """In a batch, only the matrix with the NaN has no rotation and no gradient."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(3, 3, 3, generator=generator)
+    expected = nearest_rotation(matrix)
+    matrix[1, 2, 0] = torch.nan
+    matrix.requires_grad_()
+    rotation = nearest_rotation(matrix)
+    torch.testing.assert_close(rotation[[0, 2]], expected[[0, 2]])
+    assert rotation[1].isnan().all()
+    rotation.sum().backward()
+    assert matrix.grad is not None
+    assert matrix.grad[[0, 2]].isfinite().all()
+    assert matrix.grad[1].isnan().all()
+
+
 def test_zero_weights_leave_points_out() -> None:
     """An arbitrary point without weight changes nothing, and the scale of weights is free."""
     world, camera, weights, pose = _problem(1)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint, save_checkpoint
 from implicit_loc.errors import CheckpointError
-from implicit_loc.network import SceneNetwork
+from implicit_loc.network import NetworkConfig, SceneNetwork
 
 
 def test_a_checkpoint_comes_back(
@@ -28,6 +28,50 @@ def test_a_checkpoint_comes_back(
                 network.state_dict()[name], tensor, rtol=tolerance, atol=tolerance / 10
             )
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith('.')] == []
+
+
+def test_a_header_from_before_an_entry_existed_still_loads(
+    tmp_path: Path, checkpoint_path: Path, description: CheckpointDescription
+) -> None:
+    """The layout that it leaves out is the one that all checkpoints had then."""
+    first_entries = {
+        *('backbone', 'stride', 'decoder_channels', 'near', 'far'),
+        *('canonical_focal_length', 'scene_centre', 'scene_scale'),
+    }
+    network = {n: v for n, v in asdict(description.network).items() if n in first_entries}
+    header = {**asdict(description), 'network': network}
+    loaded, read = load_checkpoint(_rewrite(checkpoint_path, tmp_path / 'old', header))
+    assert read == description
+    image, focal_length = torch.randn(1, 3, 49, 67), torch.tensor([131.0])
+    with torch.inference_mode():
+        found = loaded(image, focal_length)
+        expected = load_checkpoint(checkpoint_path)[0](image, focal_length)
+    torch.testing.assert_close(found.world_points, expected.world_points, rtol=0, atol=0)
+    torch.testing.assert_close(found.depth, expected.depth, rtol=0, atol=0)
+
+
+def test_every_choice_of_a_layout_comes_back(
+    tmp_path: Path, description: CheckpointDescription
+) -> None:
+    config = NetworkConfig(
+        coarsest_stride=16,
+        decoder_channels=8,
+        depth_scale='logarithmic',
+        canonical_depth=False,
+        camera_output='points',
+        world_output='homogeneous',
+    )
+    network, path = SceneNetwork(config).eval(), tmp_path / 'chosen.safetensors'
+    save_checkpoint(path, network, replace(description, network=config), half_precision=False)
+    loaded, read = load_checkpoint(path)
+    assert read.network == config
+    image, focal_length, rays = torch.randn(1, 3, 49, 67), torch.tensor([131.0]), torch.zeros(3)
+    with torch.inference_mode():
+        found, expected = loaded(image, focal_length), network(image, focal_length)
+    torch.testing.assert_close(found.world_points, expected.world_points, rtol=0, atol=0)
+    torch.testing.assert_close(
+        found.camera_points(rays), expected.camera_points(rays), rtol=0, atol=0
+    )
 
 
 def test_an_existing_file_survives_a_failed_save(
@@ -90,7 +134,10 @@ def test_another_version_says_what_helps(
     [
         ('input_height', -1, 'input_height'),
         ('training_camera', {'width': 1}, 'malformed'),
-        ('network', {'stride': 3, 'scene_centre': [0, 0, 0]}, 'stride is 3'),
+        ('network', {'stride': 3, 'scene_centre': [0, 0, 0]}, 'stride 3 is not known'),
+        ('network', {'depth_scale': 'cubic', 'scene_centre': [0, 0, 0]}, "'cubic' is not known"),
+        ('network', {'backbone': ['resnet34'], 'scene_centre': [0, 0, 0]}, 'malformed'),
+        ('network', {'unheard_of': 1, 'scene_centre': [0, 0, 0]}, 'unheard_of'),
         ('network', None, 'malformed'),
         ('network', {'decoder_channels': 12.5, 'scene_centre': [0, 0, 0]}, 'malformed'),
         ('network', {'scene_centre': ['a', 'b', 'c']}, 'malformed'),

@@ -28,13 +28,20 @@ class _KnownGeometry(SceneNetwork):
         self._rays = torch.nan_to_num(torch.from_numpy(camera.rays(8).copy()))
         self.spoil: Callable[[SceneGeometry[Tensor]], SceneGeometry[Tensor]] = lambda g: g
 
+        self.predicts_camera_points = False
+
     def forward(self, image: Tensor, focal_length: Tensor) -> SceneGeometry[Tensor]:
         rows, columns = self._rays.shape[:2]
         depth = 2 + torch.rand(rows, columns, generator=torch.Generator().manual_seed(0))
         pose = torch.from_numpy(TRUE_POSE).float()
-        world = (depth[..., None] * self._rays) @ pose[:3, :3].T + pose[:3, 3]
+        camera_points = depth[..., None] * self._rays
+        if self.predicts_camera_points:
+            # Beside the rays, where no depth alone can be.
+            camera_points[..., :2] += 0.5
+        world = camera_points @ pose[:3, :3].T + pose[:3, 3]
         weights = torch.full((rows, columns), 0.5)
-        return self.spoil(SceneGeometry(world[None], depth[None], weights[None]))
+        own = camera_points[None] if self.predicts_camera_points else None
+        return self.spoil(SceneGeometry(world[None], depth[None], weights[None], own))
 
 
 @pytest.fixture
@@ -65,6 +72,21 @@ def test_right_geometry_gives_the_right_pose(known: Localizer, small_camera: Cam
     assert estimate.timings.keys() == {'preprocessing', 'network', 'alignment', 'total'}
     parts = sum(value for name, value in estimate.timings.items() if name != 'total')
     assert parts <= estimate.timings['total'] * 1.01
+
+
+def test_predicted_camera_points_give_the_right_pose(
+    known: Localizer, small_camera: Camera
+) -> None:
+    """They count in the place of depth and rays, and come back with the estimate."""
+    network = known._network
+    assert isinstance(network, _KnownGeometry)
+    network.predicts_camera_points = True
+    estimate = known.localize(IMAGE, small_camera)
+    np.testing.assert_allclose(estimate.world_from_camera, TRUE_POSE, atol=1e-5)
+    points = estimate.geometry.own_camera_points
+    assert points is not None
+    assert points.shape == (15, 20, 3)
+    np.testing.assert_array_equal(points[..., 2], estimate.geometry.depth)
 
 
 def test_the_same_image_gives_the_same_pose(checkpoint_path: Path, small_camera: Camera) -> None:
