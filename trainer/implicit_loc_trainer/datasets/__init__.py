@@ -13,7 +13,7 @@ from implicit_loc_trainer.datasets import (
     tum,
     twelve_scenes,
 )
-from implicit_loc_trainer.datasets.sample import DataError, Sample
+from implicit_loc_trainer.datasets.sample import DataError, Sample, check_orientations
 
 __all__ = ['FORMATS', 'DataError', 'Sample', 'open_dataset']
 
@@ -40,15 +40,19 @@ FORMATS: dict[str, Reader] = {
 }
 
 
-def open_dataset(path: str | Path, split: str | Path = 'train') -> list[Sample]:
+def open_dataset(
+    path: str | Path, split: str | Path = 'train', orientations: bool = True
+) -> list[Sample]:
     """Read the frames of a recording.
 
     Args:
         path: the recording, or the name of a built-in one ('demo-room').
         split: 'train', 'test', or a text file that lists frame names, one a line.
+        orientations: whether frames of which only the position is known are of no use.
 
     Raises:
-        DataError: no reader knows the format, or the data is malformed.
+        DataError: no reader knows the format, the data is malformed, or orientations are needed
+            and not known.
     """
     path = Path(path)
     for reader in FORMATS.values():
@@ -56,6 +60,8 @@ def open_dataset(path: str | Path, split: str | Path = 'train') -> list[Sample]:
             samples = reader.read(path, split)
             if not samples:
                 raise DataError(f'the split {split} of {path} has no frames')
+            if orientations:
+                check_orientations(path, samples)
             return samples
     found = 'does not exist' if not path.exists() else 'has none of their files'
     raise DataError(f'no reader ({", ".join(FORMATS)}) knows {path}: it {found}')

@@ -4,7 +4,7 @@ rgb.txt (lines `timestamp filename`), groundtruth.txt (`timestamp tx ty tz qx qy
 camera-to-world), camera.yaml in the format of ROS's camera calibration, optionally depth.txt
 (`timestamp filename`; 5000 units per metre, registered) and train.txt or test.txt with names as
 in rgb.txt. Poses are interpolated to the images' stamps; images without one are left out and
-counted.
+counted. A groundtruth.txt of lines `timestamp tx ty tz` gives positions without orientations.
 """
 
 import logging
@@ -64,7 +64,7 @@ def read(path: Path, split: str | Path) -> list[Sample]:
     images = _read_files(path / _IMAGES)
     if not images:
         raise DataError(f'{path / _IMAGES} names no image')
-    track = _read_track(path / _POSES)
+    track, has_orientation = _read_track(path / _POSES)
     times = np.array([time for _, time, _ in images])
     transforms, known = track.at(times, MAX_GAP_S)
     if not known.any():
@@ -79,6 +79,8 @@ def read(path: Path, split: str | Path) -> list[Sample]:
         for index, (place, time, name) in enumerate(images)
         if known[index]
     ]
+    if not has_orientation:
+        samples = [sample.position_only() for sample in samples]
     if len(samples) < len(images):
         missing = len(images) - len(samples)
         _logger.warning('%s: %d of %d images have no pose', path, missing, len(images))
@@ -120,11 +122,22 @@ def _read_files(file: Path) -> list[tuple[str, float, str]]:
     return sorted(files, key=lambda entry: entry[1])
 
 
-def _read_track(file: Path) -> PoseTrack:
-    times, transforms = read_tum(file)
+def _read_track(file: Path) -> tuple[PoseTrack, bool]:
+    """The camera over time, and whether its orientation is known."""
+    lengths = {len(words) for _, words in placed_lines(file)}
+    read = _read_positions if lengths == {4} else read_tum
+    times, transforms = read(file)
     if not len(times):
         raise DataError(f'{file} has no poses')
-    return PoseTrack.from_measurements(times, transforms)
+    return PoseTrack.from_measurements(times, transforms), lengths != {4}
+
+
+def _read_positions(file: Path) -> tuple[FloatArray, FloatArray]:
+    """Stamps (N,) and transforms without rotation (N, 4, 4) of `timestamp tx ty tz` lines."""
+    values = np.array([numbers(place, words) for place, words in placed_lines(file)])
+    transforms = np.tile(np.eye(4), (len(values), 1, 1))
+    transforms[:, :3, 3] = values[:, 1:]
+    return values[:, 0], transforms
 
 
 def _associate_depth(path: Path, times: FloatArray) -> dict[int, Path]:

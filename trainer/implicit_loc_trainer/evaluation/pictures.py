@@ -7,9 +7,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
+from implicit_loc_trainer.evaluation.colours import world_bounds, world_colours
 from implicit_loc_trainer.evaluation.frames import Evaluation, FrameResult, ShownFrame
+from implicit_loc_trainer.evaluation.trajectories import with_gaps
 from implicit_loc_trainer.output_files import replacing
 
 FloatArray = NDArray[np.float64]
@@ -23,8 +26,6 @@ PICTURES = (ERRORS_PICTURE, TRAJECTORY_PICTURE, BEST_PICTURE, WORST_PICTURE)
 TRUE_COLOUR, ESTIMATED_COLOUR, ERROR_COLOUR = '#222222', '#1f77b4', '#d62728'
 # A logarithmic axis has no zero; nobody can tell errors below this from it.
 SMALLEST_SHOWN = 1e-2
-# Frames whose distance is this many times the usual one belong to different passes.
-GAP_STEPS = 8.0
 
 
 def draw(folder: Path, evaluation: Evaluation) -> list[Path]:
@@ -50,7 +51,7 @@ def draw(folder: Path, evaluation: Evaluation) -> list[Path]:
     }
     shown = evaluation.best + evaluation.worst
     if shown:
-        bounds = _colour_bounds([frame.estimate.geometry.world_points for frame in shown])
+        bounds = world_bounds([frame.estimate.geometry.world_points for frame in shown])
         figures[BEST_PICTURE] = frames_figure('Best frames', evaluation.best, bounds)
         figures[WORST_PICTURE] = frames_figure('Worst localized frames', evaluation.worst, bounds)
     for name, figure in figures.items():
@@ -79,7 +80,9 @@ def error_figure(methods: Mapping[str, Sequence[FrameResult]]) -> Figure:
         for threshold in thresholds:
             axis.axvline(threshold, color='0.7', linewidth=0.8, linestyle=':')
         axis.set_xscale('log')
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.xaxis.set_major_formatter('{x:g}')
+        axis.xaxis.set_minor_formatter('')
         axis.set_xlabel(label)
         axis.set_ylim(0.0, 1.02)
         axis.grid(alpha=0.3)
@@ -106,7 +109,7 @@ def trajectory_figure(frames: Sequence[FrameResult]) -> Figure:
     errors = np.stack((true, estimated, np.full_like(true, np.nan)), axis=1).reshape(-1, 3)
     lost = np.isnan(estimated).any(axis=1)
     for positions, style, label in (
-        (_with_gaps(true), {'color': TRUE_COLOUR, 'linewidth': 1.2}, 'true'),
+        (with_gaps(true), {'color': TRUE_COLOUR, 'linewidth': 1.2}, 'true'),
         (errors, {'color': ERROR_COLOUR, 'linewidth': 0.6, 'alpha': 0.6}, 'error'),
         (estimated, {'color': ESTIMATED_COLOUR, 'marker': '.', 'linestyle': ''}, 'estimated'),
         (true[lost], {'color': ERROR_COLOUR, 'marker': 'x', 'linestyle': ''}, 'lost'),
@@ -140,13 +143,12 @@ def frames_figure(
     figure = _figure(13.0, 0.7 + 2.75 * len(frames))
     figure.suptitle(title)
     rows = figure.subplots(len(frames), 4, squeeze=False)
-    low, high = bounds
     for row, frame in zip(rows, frames, strict=True):
         geometry, result = frame.estimate.geometry, frame.result
         row[0].imshow(frame.sample.load_image())
         depth = row[1].imshow(geometry.depth, cmap='viridis')
         figure.colorbar(depth, ax=row[1], label='m', shrink=0.8)
-        row[2].imshow(np.clip((geometry.world_points - low) / (high - low), 0.0, 1.0))
+        row[2].imshow(world_colours(geometry.world_points, bounds))
         weights = row[3].imshow(geometry.weights, cmap='magma', vmin=0.0, vmax=1.0)
         figure.colorbar(weights, ax=row[3], shrink=0.8)
         row[0].set_title(
@@ -171,19 +173,3 @@ def _cumulative(axis: Axes, errors: FloatArray, name: str) -> None:
     found = np.sort(errors[np.isfinite(errors)])
     share = np.arange(1, len(found) + 1) / len(errors)
     axis.step(np.maximum(found, SMALLEST_SHOWN), share, where='post', label=name)
-
-
-def _with_gaps(positions: FloatArray) -> FloatArray:
-    """Positions (N, 3) with a NaN row wherever the recording jumps, so that no line is drawn."""
-    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
-    if not steps.any():
-        return positions
-    jumps = np.flatnonzero(steps > GAP_STEPS * np.median(steps[steps > 0])) + 1
-    return np.insert(positions, jumps, np.nan, axis=0)
-
-
-def _colour_bounds(clouds: Sequence[NDArray[np.float32]]) -> tuple[FloatArray, FloatArray]:
-    """Bounds of most world points, the same for all pictures so that colours can be compared."""
-    points = np.concatenate([cloud.reshape(-1, 3) for cloud in clouds]).astype(np.float64)
-    low, high = np.nanpercentile(points, (2.0, 98.0), axis=0)
-    return low, np.maximum(high, low + 1e-6)

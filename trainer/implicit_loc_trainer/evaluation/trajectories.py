@@ -1,4 +1,4 @@
-"""Camera trajectories as text; datasets/parsing.py reads them back."""
+"""Camera trajectories: as text, which datasets/parsing.py reads back, and as lines to draw."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,9 @@ import torch
 from implicit_loc import poses
 from implicit_loc_trainer.datasets.parsing import FloatArray
 from implicit_loc_trainer.output_files import replacing
+
+# Frames whose distance is this many times the usual one belong to different passes.
+GAP_STEPS = 8.0
 
 
 def write_tum(
@@ -32,3 +35,12 @@ def write_tum(
         lines.append(f'{timestamp:.9f} {numbers}\n')
     with replacing(path) as temporary:
         temporary.write_text(''.join(lines), encoding='utf-8')
+
+
+def with_gaps(positions: FloatArray) -> FloatArray:
+    """Positions (N, 3) with a NaN row wherever the recording jumps, so that no line is drawn."""
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    if not steps.any():
+        return positions
+    jumps = np.flatnonzero(steps > GAP_STEPS * np.median(steps[steps > 0])) + 1
+    return np.insert(positions, jumps, np.nan, axis=0)

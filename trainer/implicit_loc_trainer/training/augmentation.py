@@ -5,7 +5,7 @@ and pose stay exactly consistent. In-plane rotation (the paper's augmentation), 
 are one mapping here, for every distortion model.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -19,6 +19,10 @@ FloatArray = NDArray[np.float64]
 ByteImage = NDArray[np.uint8]
 
 
+def _no_landmarks() -> NDArray[np.float32]:
+    return np.empty((0, 6), dtype=np.float32)
+
+
 @dataclass(frozen=True)
 class View:
     """One training view.
@@ -29,6 +33,10 @@ class View:
         valid: cells that look at pixels of the source image, (h, w).
         focal_length: pixels.
         world_from_camera: (4, 4).
+        frame: number of the frame in its recording.
+        has_orientation: whether the rotation of world_from_camera is known.
+        landmarks: the view's pixel, the world point and the depth of landmarks in it, (N, 6):
+            u, v, x, y, z, depth; rows of depth 0 are empty.
     """
 
     image: ByteImage
@@ -36,6 +44,9 @@ class View:
     valid: NDArray[np.bool_]
     focal_length: float
     world_from_camera: FloatArray
+    frame: int = -1
+    has_orientation: bool = True
+    landmarks: NDArray[np.float32] = field(default_factory=_no_landmarks)
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,7 @@ def render_view(
     change: ViewChange,
     stride: int,
     ignored: NDArray[np.bool_] | None = None,
+    low_pass: bool = False,
 ) -> View:
     """See the source image through a turned and zoomed camera.
 
@@ -78,8 +90,11 @@ def render_view(
         change: the rotation and zoom to apply.
         stride: of the network's output.
         ignored: pixels of the source that teach nothing, (Hs, Ws); None = none.
+        low_pass: blur a source that the view shrinks, as resizing by averages would.
     """
-    camera = _zoomed(view_camera, change.zoom)
+    camera = zoomed(view_camera, change.zoom)
+    if low_pass:
+        source = _averaged(source, source_camera.focal_length / camera.focal_length)
     rows, columns = output_size(camera.width, camera.height, stride)
     # One ring of cells around the image, so that the map can be interpolated up to its border.
     ring_pixels = cell_pixels(range(-1, rows + 1), range(-1, columns + 1), stride)
@@ -89,7 +104,7 @@ def render_view(
     source_pixels = source_camera.project(
         np.where(in_front[..., None], np.nan_to_num(source_rays), (0.0, 0.0, 1.0))
     )
-    inside = _inside(source_pixels, source_camera) & in_front & np.isfinite(rays).all(-1)
+    inside = inside_image(source_pixels, source_camera) & in_front & np.isfinite(rays).all(-1)
     source_pixels[~in_front] = -1e4
     image = _remap(source, source_pixels, camera, stride)
     world_from_view = world_from_source.copy()
@@ -108,33 +123,25 @@ def render_view(
     )
 
 
-def jitter_colour(
-    image: ByteImage, config: AugmentationConfig, rng: np.random.Generator
-) -> ByteImage:
-    """Vary brightness, contrast, saturation and hue, and blur now and then."""
-    amounts = (config.brightness, config.contrast, config.saturation)
-    brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * amounts
-    hue = rng.uniform(-1, 1) * config.hue_deg / 2  # OpenCV counts half degrees
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    levels = np.arange(256)
-    hue_table = ((levels + hue) % 180).astype(np.uint8)
-    saturation_table = np.clip(levels * saturation, 0, 255).astype(np.uint8)
-    hsv[..., 0] = cv2.LUT(hsv[..., 0], hue_table)
-    hsv[..., 1] = cv2.LUT(hsv[..., 1], saturation_table)
-    varied = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
-    mean = float(varied.mean())
-    tone = np.clip(((levels - mean) * contrast + mean) * brightness, 0, 255).astype(np.uint8)
-    varied = cv2.LUT(varied, tone)
-    if rng.random() < config.blur:
-        varied = cv2.GaussianBlur(varied, (0, 0), float(rng.uniform(0.3, 1.2)))
-    return np.asarray(varied, dtype=np.uint8)
-
-
-def _zoomed(camera: Camera, zoom: float) -> Camera:
+def zoomed(camera: Camera, zoom: float) -> Camera:
+    """The camera with its focal length times the zoom."""
     return replace(camera, fx=camera.fx * zoom, fy=camera.fy * zoom)
 
 
-def _inside(pixels: FloatArray, camera: Camera) -> NDArray[np.bool_]:
+def _averaged(source: ByteImage, shrinks_by: float) -> ByteImage:
+    """Blur so that sampling every `shrinks_by` pixels looks like averaging over them.
+
+    A box of s pixels has the variance s^2 / 12, of which the source's own pixels bring one
+    twelfth and interpolating between them about another.
+    """
+    variance = (shrinks_by**2 - 2) / 12
+    if variance <= 0:
+        return source
+    return np.asarray(cv2.GaussianBlur(source, (0, 0), variance**0.5), dtype=np.uint8)
+
+
+def inside_image(pixels: FloatArray, camera: Camera) -> NDArray[np.bool_]:
+    """Whether pixels (..., 2) lie in the image."""
     limits = (camera.width - 0.5, camera.height - 0.5)
     return np.asarray(((pixels > -0.5) & (pixels < limits)).all(axis=-1))
 

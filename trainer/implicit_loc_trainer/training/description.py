@@ -2,20 +2,26 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 import implicit_loc
 from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint
-from implicit_loc.network import NetworkConfig, SceneNetwork
+from implicit_loc.network import NetworkConfig, NetworkLayout, SceneNetwork
 from implicit_loc.preprocessing import input_camera
 from implicit_loc_trainer.datasets import Sample
 from implicit_loc_trainer.recipes.recipe import Recipe
 from implicit_loc_trainer.recipes.sections import ConfigError
+from implicit_loc_trainer.training.pretrained import load_backbone
+
+# Taken over from a checkpoint that the training starts from, with the weights.
+_RANGE = ('near', 'far')
 
 # Enough poses to tell how far from the training data a camera is; about 30 kB.
 _MOST_KEYFRAMES = 400
@@ -28,18 +34,19 @@ def describe(recipe: Recipe, samples: Sequence[Sample]) -> CheckpointDescription
     positions = poses[:, :3, 3]
     section = recipe.network
     resized = input_camera(camera, section.input_height)
-    kept = poses[:: -(-len(poses) // _MOST_KEYFRAMES)]
-    quaternions = Rotation.from_matrix(kept[:, :3, :3]).as_quat()
-    keyframes = np.concatenate([kept[:, :3, 3], quaternions], axis=1).round(5)
+    # A keyframe without its orientation would be taken for one that looks along the axes.
+    oriented = poses[[sample.has_orientation for sample in samples]]
+    kept = oriented[:: max(1, -(-len(oriented) // _MOST_KEYFRAMES))]
+    quaternions = [Rotation.from_matrix(pose[:3, :3]).as_quat() for pose in kept]
+    keyframes = [
+        (*pose[:3, 3].round(5).tolist(), *quaternion.round(5).tolist())
+        for pose, quaternion in zip(kept, quaternions, strict=True)
+    ]
     return CheckpointDescription(
         network=NetworkConfig(
-            backbone=section.backbone,
-            stride=section.stride,
-            decoder_channels=section.decoder_channels,
-            near=section.near,
-            far=section.far,
+            **{item.name: getattr(section, item.name) for item in fields(NetworkLayout)},
             canonical_focal_length=resized.focal_length,
-            scene_centre=tuple(positions.mean(axis=0).round(4).tolist()),
+            scene_centre=_scene_centre(section.scene_centre, positions),
             # A head of unit variance then spans the part of the scene that is usually seen.
             scene_scale=0.2 * section.far,
         ),
@@ -48,7 +55,7 @@ def describe(recipe: Recipe, samples: Sequence[Sample]) -> CheckpointDescription
         dataset=Path(recipe.data.path).name,
         dataset_fingerprint=_fingerprint(samples),
         extent=(tuple(positions.min(axis=0).tolist()), tuple(positions.max(axis=0).tolist())),
-        keyframes=tuple(map(tuple, keyframes.tolist())),
+        keyframes=tuple(keyframes),
         software_version=implicit_loc.__version__,
     )
 
@@ -59,10 +66,11 @@ def begin_network(
     """The network to train, fresh or from a checkpoint, and the header that belongs to it."""
     if not recipe.run.start_from:
         network = SceneNetwork(description.network)
+        if recipe.network.backbone_weights:
+            load_backbone(network, recipe.network.backbone_weights)
         return network.to(memory_format=torch.channels_last), description
     network, earlier = load_checkpoint(recipe.run.start_from)
-    layout = ('backbone', 'stride', 'decoder_channels')
-    for name in layout:
+    for name in (item.name for item in fields(NetworkLayout) if item.name not in _RANGE):
         found, wanted = getattr(earlier.network, name), getattr(description.network, name)
         if found != wanted:
             raise ConfigError(
@@ -71,7 +79,30 @@ def begin_network(
             )
     # Depth range, scene centre and focal length give the loaded weights their meaning.
     description = replace(description, network=earlier.network)
+    if recipe.data.positions_only:
+        description = _with_earlier_frames(description, earlier)
     return network.train().to(memory_format=torch.channels_last), description
+
+
+def _scene_centre(choice: str, positions: NDArray[np.floating[Any]]) -> tuple[float, float, float]:
+    if choice == 'origin':
+        return 0.0, 0.0, 0.0
+    x, y, z = positions.mean(axis=0).round(4).tolist()
+    return x, y, z
+
+
+def _with_earlier_frames(
+    description: CheckpointDescription, earlier: CheckpointDescription
+) -> CheckpointDescription:
+    """The header of a fine-tuned checkpoint, which still knows what it was trained on first."""
+    corners = np.array([*description.extent, *earlier.extent])
+    keyframes = (*earlier.keyframes, *description.keyframes)
+    return replace(
+        description,
+        dataset=earlier.dataset,
+        extent=(tuple(corners.min(axis=0).tolist()), tuple(corners.max(axis=0).tolist())),
+        keyframes=keyframes[:: max(1, -(-len(keyframes) // _MOST_KEYFRAMES))],
+    )
 
 
 def _fingerprint(samples: Sequence[Sample]) -> str:

@@ -1,29 +1,27 @@
-"""From samples to training batches: images cached in memory, order and views reproducible."""
+"""From samples to training batches: order and views are reproducible."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from implicit_loc import preprocessing
-from implicit_loc.camera import Camera
 from implicit_loc_trainer.datasets import Sample
 from implicit_loc_trainer.recipes.sections import AugmentationConfig
 from implicit_loc_trainer.training.augmentation import (
     View,
-    jitter_colour,
     random_view_change,
     render_view,
+    zoomed,
 )
-
-# Images are kept this much larger than the network's input, so that zooming in stays sharp.
-_CACHE_SCALE = 1.5
+from implicit_loc_trainer.training.distributed.processes import own_share
+from implicit_loc_trainer.training.erasing import erase
+from implicit_loc_trainer.training.landmark_views import seen_landmarks
+from implicit_loc_trainer.training.photometry import add_noise, jitter_colour
 
 
 class Batch(NamedTuple):
@@ -35,6 +33,9 @@ class Batch(NamedTuple):
         valid: cells that look at pixels of the source image, (B, h, w).
         focal_length: (B,), pixels.
         world_from_camera: (B, 4, 4).
+        frames: number of the frame behind each view, (B,).
+        has_orientation: whether the rotation of world_from_camera is known, (B,).
+        landmarks: of every view, as in View, (B, N, 6); N = 0 where a view has none.
     """
 
     images: Tensor
@@ -42,15 +43,9 @@ class Batch(NamedTuple):
     valid: Tensor
     focal_length: Tensor
     world_from_camera: Tensor
-
-
-@dataclass(frozen=True)
-class _CachedFrame:
-    image: NDArray[np.uint8]
-    camera: Camera
-    view_camera: Camera
-    world_from_camera: NDArray[np.float64]
-    ignored: NDArray[np.bool_] | None
+    frames: Tensor
+    has_orientation: Tensor
+    landmarks: Tensor
 
 
 class TrainingSet(Dataset[View]):
@@ -60,7 +55,8 @@ class TrainingSet(Dataset[View]):
     sees what the uninterrupted one would have seen.
 
     Args:
-        samples: of the recording.
+        samples: of the recording; their images are loaded for every view, so they should be
+            cached ones (frame_cache).
         input_height: of the network, pixels.
         stride: of the network's output.
         augmentation: how views vary.
@@ -69,7 +65,7 @@ class TrainingSet(Dataset[View]):
 
     def __init__(
         self,
-        samples: Iterable[Sample],
+        samples: Sequence[Sample],
         input_height: int,
         stride: int,
         augmentation: AugmentationConfig,
@@ -78,24 +74,45 @@ class TrainingSet(Dataset[View]):
         self._stride = stride
         self._augmentation = augmentation
         self._seed = seed
-        self._frames = [_cache(sample, input_height) for sample in samples]
+        self._input_height = input_height
+        self._samples = samples
+        self._with_landmarks = any(sample.landmarks is not None for sample in samples)
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._samples)
+
+    def name(self, frame: int) -> str:
+        """The name of a frame in the recording."""
+        return self._samples[frame].name
 
     def __getitem__(self, item: int) -> View:
-        epoch, index = divmod(item, len(self._frames))
-        frame = self._frames[index]
+        epoch, index = divmod(item, len(self._samples))
+        sample = self._samples[index]
         rng = np.random.default_rng([self._seed, epoch, index])
-        return render_view(
-            jitter_colour(frame.image, self._augmentation, rng),
-            frame.camera,
-            frame.view_camera,
-            frame.world_from_camera,
-            random_view_change(self._augmentation, rng),
+        image = jitter_colour(sample.load_image(), self._augmentation, rng)
+        change = random_view_change(self._augmentation, rng)
+        camera = preprocessing.input_camera(sample.camera, self._input_height)
+        view = render_view(
+            image,
+            sample.camera,
+            camera,
+            sample.world_from_camera,
+            change,
             self._stride,
-            frame.ignored,
+            sample.load_mask() if sample.load_mask is not None else None,
+            self._augmentation.low_pass,
         )
+        noisy = replace(
+            view,
+            image=add_noise(view.image, self._augmentation, rng),
+            frame=index,
+            has_orientation=sample.has_orientation,
+        )
+        erased = erase(noisy, self._augmentation, self._stride, rng)
+        if not self._with_landmarks:
+            return erased
+        # Last, so that a training without landmarks draws the same numbers.
+        return seen_landmarks(erased, sample.landmarks, zoomed(camera, change.zoom), rng)
 
 
 class EpochOrder(Sampler[int]):
@@ -105,6 +122,11 @@ class EpochOrder(Sampler[int]):
         self._frames = frames
         self._seed = seed
         self._epoch = 0
+        self._taken = (0, 0)
+
+    def skip(self, epoch: int, items: int) -> None:
+        """Begin an epoch after the items that an earlier process took; its length stays."""
+        self._taken = (epoch, items)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; Lightning calls this before each one, also after resuming."""
@@ -115,21 +137,44 @@ class EpochOrder(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         order = np.random.default_rng([self._seed, self._epoch]).permutation(self._frames)
-        return iter((self._epoch * self._frames + order).tolist())
+        epoch, taken = self._taken
+        rest = order[taken:] if self._epoch == epoch else order
+        return iter((self._epoch * self._frames + rest).tolist())
+
+
+class ShareOfBatches(BatchSampler):
+    """The part of every batch that this process takes; all parts together are the batch."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return map(own_share, super().__iter__())
 
 
 def training_loader(
-    dataset: TrainingSet, batch_size: int, seed: int, workers: int = 0, epoch: int = 0
+    dataset: TrainingSet,
+    batch_size: int,
+    seed: int,
+    workers: int = 0,
+    epoch: int = 0,
+    first_batch: int = 0,
 ) -> DataLoader[View]:
     """Batches in an order that follows from (seed, epoch).
 
     An incomplete last batch is dropped: its batch statistics would be poor.
+
+    Args:
+        dataset: gives the views.
+        batch_size: views a batch.
+        seed: of the order.
+        workers: helper processes that render views; 0 = none.
+        epoch: the first one, where a training goes on.
+        first_batch: of that epoch; those before it were taken by an earlier process.
     """
     order = EpochOrder(len(dataset), seed)
+    order.skip(epoch, first_batch * batch_size)
     order.set_epoch(epoch)
     return DataLoader(
         dataset,
-        batch_sampler=BatchSampler(order, batch_size, drop_last=True),
+        batch_sampler=ShareOfBatches(order, batch_size, drop_last=True),
         collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
@@ -146,17 +191,7 @@ def collate(views: Sequence[View]) -> Batch:
         valid=torch.from_numpy(np.stack([view.valid for view in views])),
         focal_length=torch.tensor([view.focal_length for view in views], dtype=torch.float32),
         world_from_camera=torch.from_numpy(poses),
+        frames=torch.tensor([view.frame for view in views]),
+        has_orientation=torch.tensor([view.has_orientation for view in views]),
+        landmarks=torch.from_numpy(np.stack([view.landmarks for view in views])),
     )
-
-
-def _cache(sample: Sample, input_height: int) -> _CachedFrame:
-    height = min(round(input_height * _CACHE_SCALE), sample.camera.height)
-    camera = preprocessing.input_camera(sample.camera, height)
-    image = preprocessing.resize(sample.load_image(), camera.width, camera.height)
-    view_camera = preprocessing.input_camera(sample.camera, input_height)
-    ignored = None
-    if sample.load_mask is not None:
-        mask = sample.load_mask().astype(np.uint8)
-        size = (camera.width, camera.height)
-        ignored = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST) > 0
-    return _CachedFrame(image, camera, view_camera, sample.world_from_camera, ignored)

@@ -5,6 +5,7 @@ pixels of the image. Poses are world_from_camera.
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -12,33 +13,48 @@ from torch import Tensor
 
 from implicit_loc.poses import angle_between, invert, transform_points
 from implicit_loc_trainer.recipes.sections import LossConfig
+from implicit_loc_trainer.training.distributed.processes import global_mean
 
 # A cell nearer than this to the camera plane, or farther off than that, has no useful gradient.
 _LEAST_DEPTH_M = 0.1
 _LARGEST_ERROR_PX = 1000.0
 
+_LEAST_WEIGHT = 1e-8
+
 
 class Losses(NamedTuple):
-    """Scalars: the weighted sum and its terms in their own units."""
+    """Scalars: the weighted sum and its terms in their own units; 0 where a term is off."""
 
     total: Tensor
     pose: Tensor
     consistency: Tensor
     reprojection: Tensor
+    likelihood: Tensor
+    landmarks: Tensor
+    landmark_depth: Tensor
 
 
-def combine(config: LossConfig, pose: Tensor, consistency: Tensor, reprojection: Tensor) -> Losses:
-    """The weighted sum of the three terms."""
-    total = (
-        config.pose * pose + config.consistency * consistency + config.reprojection * reprojection
-    )
-    return Losses(total, pose, consistency, reprojection)
+def combine(config: LossConfig, terms: Mapping[str, Tensor]) -> Losses:
+    """The weighted sum of the terms that are there, by their names in LossConfig."""
+    zero = torch.zeros_like(next(iter(terms.values())))
+    total = sum((getattr(config, name) * value for name, value in terms.items()), zero)
+    off = dict.fromkeys((name for name in Losses._fields if name not in terms), zero)
+    return Losses(**{**off, **terms, 'total': total})
 
 
-def pose_loss(estimated: Tensor, true: Tensor) -> Tensor:
-    """Mean of |t - t*| + angle(R, R*), metres and radians; (B, 4, 4) each."""
+def pose_loss(estimated: Tensor, true: Tensor, has_orientation: Tensor | None = None) -> Tensor:
+    """Mean of |t - t*| + angle(R, R*), metres and radians; of |t - t*| without orientation.
+
+    Args:
+        estimated: world_from_camera, (B, 4, 4).
+        true: world_from_camera, (B, 4, 4).
+        has_orientation: (B,); None = all have.
+    """
     translation = (estimated[:, :3, 3] - true[:, :3, 3]).norm(dim=-1)
-    return (translation + angle_between(estimated[:, :3, :3], true[:, :3, :3])).mean()
+    angle = angle_between(estimated[:, :3, :3], true[:, :3, :3])
+    if has_orientation is not None:
+        angle = torch.where(has_orientation, angle, 0)
+    return (translation + angle).mean()
 
 
 def consistency_loss(
@@ -53,7 +69,36 @@ def consistency_loss(
         valid: (B, N).
     """
     expected = transform_points(world_from_camera, camera_points)
-    return _masked_mean((world_points - expected).norm(dim=-1), valid)
+    return global_mean((world_points - expected).norm(dim=-1), valid)
+
+
+def likelihood_loss(
+    world_points: Tensor,
+    camera_points: Tensor,
+    weights: Tensor,
+    world_from_camera: Tensor,
+    valid: Tensor,
+    scale_m: float,
+) -> Tensor:
+    """Mean negative log-likelihood of r = |g - (R* c + t*)| over valid cells.
+
+    The density is Laplace's in space, exp(-r / b) / (8 pi b^3), of scale b = scale_m / sqrt(w):
+    the weight is an inverse variance, as which the alignment takes it. Up to a constant this is
+    sqrt(w) r / scale_m - 1.5 log w, least at sqrt(w) = 3 scale_m / r.
+
+    Args:
+        world_points: (B, N, 3).
+        camera_points: (B, N, 3).
+        weights: in [0, 1], (B, N).
+        world_from_camera: true pose, (B, 4, 4).
+        valid: (B, N).
+        scale_m: of cells of weight 1.
+    """
+    expected = transform_points(world_from_camera, camera_points)
+    residual = _norm(world_points - expected)
+    # Half precision, masks and saturated sigmoids give zeros, whose root has no gradient.
+    safe = weights + _LEAST_WEIGHT
+    return global_mean(safe.sqrt() * residual / scale_m - 1.5 * safe.log(), valid)
 
 
 def reprojection_loss(
@@ -62,10 +107,12 @@ def reprojection_loss(
     focal_length: Tensor,
     world_from_camera: Tensor,
     valid: Tensor,
-    tau_px: float,
+    tau_px: float | None,
     fallback_depth: float,
 ) -> Tensor:
     """Mean of tau tanh(e / tau) over valid cells, e = f |project(T*^-1 g) - ray|, pixels.
+
+    Without tau it is the mean of e (eq. 7, with the inverse pose that it needs).
 
     A point behind the camera, or so far off that its error says nothing, is pulled to the point
     at a fixed depth on its ray instead (Brachmann and Rother 2021). That distance in metres is
@@ -77,7 +124,7 @@ def reprojection_loss(
         focal_length: (B,), pixels.
         world_from_camera: true pose, (B, 4, 4).
         valid: (B, N).
-        tau_px: soft clamp.
+        tau_px: soft clamp; None = none.
         fallback_depth: metres.
     """
     seen = transform_points(invert(world_from_camera), world_points)
@@ -86,14 +133,16 @@ def reprojection_loss(
     offset = seen[..., :2] / depth.clamp_min(_LEAST_DEPTH_M)[..., None] - rays[..., :2]
     error = focal * _norm(offset)
     sensible = (depth > _LEAST_DEPTH_M) & (error < _LARGEST_ERROR_PX)
-    soft = tau_px * torch.tanh(error / tau_px)
+    cost = error if tau_px is None else tau_px * torch.tanh(error / tau_px)
     distance = _norm(seen - fallback_depth * rays)
     pull = focal / fallback_depth * distance
-    return _masked_mean(torch.where(sensible, soft, pull), valid)
+    return global_mean(torch.where(sensible, cost, pull), valid)
 
 
-def curriculum_tau(config: LossConfig, progress: float) -> float:
+def curriculum_tau(config: LossConfig, progress: float) -> float | None:
     """The soft clamp in pixels at a share of the training, circular (Brachmann et al. 2023)."""
+    if config.curve == 'none':
+        return None
     schedule = 1 - math.sqrt(1 - min(max(progress, 0.0), 1.0) ** 2)
     return (config.tau_start_px - config.tau_end_px) * (1 - schedule) + config.tau_end_px
 
@@ -101,7 +150,3 @@ def curriculum_tau(config: LossConfig, progress: float) -> float:
 def _norm(vectors: Tensor) -> Tensor:
     # The gradient of a norm is undefined at zero; this one is zero there.
     return (vectors.square().sum(dim=-1) + 1e-12).sqrt()
-
-
-def _masked_mean(values: Tensor, valid: Tensor) -> Tensor:
-    return torch.where(valid, values, 0).sum() / valid.sum().clamp_min(1)

@@ -2,23 +2,50 @@
 
 import sys
 import time
+from collections import deque
 from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 # Where nobody watches a bar, a line now and then goes to the log.
 _SECONDS_BETWEEN_LINES = 60.0
 _SECONDS_BETWEEN_UPDATES = 0.2
+# The speed is that of the last minute; the time left also counts what validations take.
+_SPEED_SECONDS = 60.0
+_PACE_SECONDS = 900.0
+
+
+class Pace:
+    """Steps per second over the last so many seconds.
+
+    Args:
+        seconds: that are looked back.
+        now: a clock's time, seconds.
+        step: where the training stands; a resumed one does not begin at 0.
+    """
+
+    def __init__(self, seconds: float, now: float, step: int) -> None:
+        self._seconds = seconds
+        self._marks = deque([(now, step)])
+
+    def update(self, now: float, step: int) -> float:
+        """Steps per second until now; 0 while nothing is known."""
+        self._marks.append((now, step))
+        while len(self._marks) > 2 and self._marks[1][0] <= now - self._seconds:
+            self._marks.popleft()
+        first_time, first_step = self._marks[0]
+        return (step - first_step) / (now - first_time) if now > first_time else 0.0
+
+
+def duration_text(seconds: float) -> str:
+    """A time left, such as '2 h 05 min', '12 min' or '40 s'."""
+    if seconds < 60:
+        return f'{seconds:.0f} s'
+    minutes = round(seconds / 60)
+    return f'{minutes // 60} h {minutes % 60:02d} min' if minutes >= 60 else f'{minutes} min'
 
 
 class TrainingProgress(Callback):
@@ -28,31 +55,31 @@ class TrainingProgress(Callback):
         self._batch_size = batch_size
         self._console = Console(file=sys.stdout)
         self._bar: Progress | None = None
-        self._started = self._last_line = time.monotonic()
+        self._last_line = 0.0
         self._first_step = 0
+        self._speed = self._pace = Pace(_SPEED_SECONDS, 0.0, 0)
 
     def on_train_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
         """Open the bar at the step where the training begins or goes on."""
-        self._started = self._last_line = time.monotonic()
+        now = self._last_line = time.monotonic()
         self._first_step = trainer.global_step
+        self._speed = Pace(_SPEED_SECONDS, now, trainer.global_step)
+        self._pace = Pace(_PACE_SECONDS, now, trainer.global_step)
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn('epoch {task.fields[epoch]}'),
                 BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn('{task.fields[speed]:.1f} images/s  loss {task.fields[loss]:.3f}'),
+                TextColumn('{task.percentage:.0f} %'),
+                TextColumn('{task.fields[figures]}'),
                 TimeElapsedColumn(),
-                TextColumn('left'),
-                TimeRemainingColumn(),
                 console=self._console,
             )
             self._bar.add_task(
                 'training',
                 total=int(trainer.estimated_stepping_batches),
                 completed=trainer.global_step,
-                epoch=0,
-                speed=0.0,
-                loss=0.0,
+                epoch=_epoch(trainer),
+                figures='',
             )
             self._bar.start()
 
@@ -65,28 +92,22 @@ class TrainingProgress(Callback):
         _batch_index: int,
     ) -> None:
         """Advance the bar, or print a line once a minute."""
-        now = time.monotonic()
+        now, step = time.monotonic(), trainer.global_step
         # Reading the loss waits for the GPU: a few times a second is enough for the eye.
         period = _SECONDS_BETWEEN_LINES if self._bar is None else _SECONDS_BETWEEN_UPDATES
-        if now - self._last_line < period and trainer.global_step > self._first_step + 1:
+        if now - self._last_line < period and step > self._first_step + 1:
             return
         self._last_line = now
-        steps = trainer.global_step - self._first_step
-        speed = steps * self._batch_size / max(now - self._started, 1e-6)
-        loss = float(outputs['loss'])
-        if self._bar is not None:
-            self._bar.update(
-                self._bar.task_ids[0],
-                completed=trainer.global_step,
-                epoch=trainer.current_epoch,
-                speed=speed,
-                loss=loss,
-            )
+        speed = self._speed.update(now, step) * self._batch_size
+        pace = self._pace.update(now, step)
+        steps_left = trainer.estimated_stepping_batches - step
+        left = duration_text(steps_left / pace) if pace > 0.0 else 'unknown time'
+        figures = f'{speed:.1f} images/s, loss {float(outputs["loss"]):.3f}, {left} left'
+        if self._bar is None:
+            self._console.print(f'epoch {_epoch(trainer)}: {figures}', highlight=False)
             return
-        left = (trainer.estimated_stepping_batches - trainer.global_step) * self._batch_size
-        self._console.print(
-            f'epoch {trainer.current_epoch} of {trainer.max_epochs}: {speed:.1f} images/s, '
-            f'loss {loss:.3f}, {left / max(speed, 1e-6) / 60:.0f} min left'
+        self._bar.update(
+            self._bar.task_ids[0], completed=step, epoch=_epoch(trainer), figures=figures
         )
 
     def report(self, text: str) -> None:
@@ -107,3 +128,8 @@ class TrainingProgress(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _epoch(trainer: lightning.Trainer) -> str:
+    """As people count: the first is 1."""
+    return f'{trainer.current_epoch + 1} of {trainer.max_epochs}'

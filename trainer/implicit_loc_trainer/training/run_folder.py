@@ -1,30 +1,81 @@
 """The folder of a run: its recipe, its state for resuming, its checkpoint."""
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
 
 from implicit_loc_trainer.output_files import replacing
 from implicit_loc_trainer.recipes.recipe import Recipe, load_recipe
-from implicit_loc_trainer.recipes.sections import ConfigError
+from implicit_loc_trainer.recipes.sections import ConfigError, DataConfig, RunConfig
+from implicit_loc_trainer.training.folder_lock import folder_lock
 
 STATE = 'last.ckpt'
 RECIPE = 'recipe.yaml'
 CHECKPOINT = 'checkpoint.safetensors'
+LAST_GOOD = 'last_good.safetensors'
+_LOCK = '.lock'
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other trainings out of a run's folder; creates it.
+
+    Raises:
+        FolderInUseError: another training is in it.
+        OSError: the folder cannot be made or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    advice = 'wait for it, stop it, or choose another --run.output'
+    with folder_lock(folder, _LOCK, advice):
+        # What a killed run was writing; no other process can be at it now.
+        for leftover in (*folder.glob('.*.tmp'), *folder.glob('.*.part')):
+            leftover.unlink(missing_ok=True)
+        yield
 
 
 def prepare_folder(folder: Path, recipe: Recipe) -> Path | None:
-    """Create the run's folder; returns the state to resume from, if it has one."""
+    """Put the recipe into the run's folder; returns the state to resume from, if it has one.
+
+    Raises:
+        ConfigError: the folder holds a run of another recipe.
+    """
     text = yaml.safe_dump(asdict(recipe), sort_keys=False)
     folder.mkdir(parents=True, exist_ok=True)
     recorded, state = folder / RECIPE, folder / STATE
     # Compared as recipes: an entry that is new in this version has its default in an older run.
-    if state.is_file() and recorded.is_file() and load_recipe(recorded) != recipe:
-        raise ConfigError(
-            f'{folder} holds a run of another recipe ({recorded}): '
-            'choose another --run.output, or delete the folder'
-        )
+    if state.is_file() and recorded.is_file():
+        earlier = load_recipe(recorded)
+        if _decisive(earlier) != _decisive(recipe):
+            raise ConfigError(
+                f'{folder} holds a run of another recipe ({recorded}): '
+                'choose another --run.output, or delete the folder'
+            )
     with replacing(recorded) as temporary:
         temporary.write_text(text, encoding='utf-8')
     return state if state.is_file() else None
+
+
+def is_finished(folder: Path, recipe: Recipe) -> bool:
+    """Whether the folder holds the checkpoint of this recipe."""
+    recorded = folder / RECIPE
+    if not ((folder / CHECKPOINT).is_file() and recorded.is_file()):
+        return False
+    return _decisive(load_recipe(recorded)) == _decisive(recipe)
+
+
+def _decisive(recipe: Recipe) -> Recipe:
+    """The recipe without what changes no weight, which a resumed run may choose anew."""
+    data, run = DataConfig(), RunConfig()
+    return replace(
+        recipe,
+        data=replace(recipe.data, cache=data.cache, cache_folder=data.cache_folder),
+        run=replace(
+            recipe.run,
+            devices=run.devices,
+            workers=run.workers,
+            save_every_minutes=run.save_every_minutes,
+        ),
+    )

@@ -1,23 +1,48 @@
 """One run of a training, from recipe and recording to the robot's checkpoint."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import lightning
 import torch
 from rich.console import Console
-from rich.progress import track
 
 from implicit_loc.checkpoint import save_checkpoint
 from implicit_loc_trainer.datasets import Sample, open_dataset
 from implicit_loc_trainer.recipes.recipe import Recipe
 from implicit_loc_trainer.recipes.sections import ConfigError
 from implicit_loc_trainer.training.description import begin_network, describe
+from implicit_loc_trainer.training.distributed.launch import launch
+from implicit_loc_trainer.training.distributed.placement import (
+    Placement,
+    check_batch,
+    placement,
+)
+from implicit_loc_trainer.training.distributed.processes import (
+    is_first_process,
+    on_first_process,
+    together,
+)
+from implicit_loc_trainer.training.distributed.spread import connect, only_first_prints
+from implicit_loc_trainer.training.frame_cache import FrameCache, cache_root, shrunk_in_memory
 from implicit_loc_trainer.training.lightning_trainer import lightning_trainer
 from implicit_loc_trainer.training.loading import TrainingSet
+from implicit_loc_trainer.training.mixed_recordings import (
+    check_one_shape,
+    further_frames,
+    position_frames,
+)
 from implicit_loc_trainer.training.progress import TrainingProgress
-from implicit_loc_trainer.training.run_folder import CHECKPOINT, prepare_folder
+from implicit_loc_trainer.training.run_folder import (
+    CHECKPOINT,
+    LAST_GOOD,
+    locked,
+    prepare_folder,
+)
 from implicit_loc_trainer.training.scene_training import SceneTraining
+from implicit_loc_trainer.training.weight_guard import DivergedError
 
 
 def train(recipe: Recipe) -> Path:
@@ -29,40 +54,71 @@ def train(recipe: Recipe) -> Path:
     Raises:
         ConfigError: the recipe is not usable, or its folder holds a run of another recipe.
         DataError: the recording is not usable.
+        ProcessError: one of several processes failed.
     """
+    place = placement(recipe.run)
+    check_batch(recipe.optimizer, place)
+    if place.must_be_launched:
+        launch(recipe, place)
+    else:
+        with only_first_prints(place), ExitStack() as stack:
+            _train_here(recipe, place, stack)
+    return Path(recipe.run.output) / CHECKPOINT
+
+
+def _train_here(recipe: Recipe, place: Placement, stack: ExitStack) -> None:
     console = Console()
     folder = Path(recipe.run.output)
-    state = prepare_folder(folder, recipe)
-    samples = open_dataset(recipe.data.path, _split(recipe.data.train_split))
+    progress = TrainingProgress(recipe.optimizer.batch_size)
+    trainer = lightning_trainer(recipe, folder, progress, place)
+    connect(trainer, place)
+    on_first_process(lambda: stack.enter_context(locked(folder)))
+    state = on_first_process(lambda: prepare_folder(folder, recipe))
+    samples = together(lambda: _training_frames(recipe))
     if len(samples) < recipe.optimizer.batch_size:
         raise ConfigError(
             f'the recording has {len(samples)} frames, a batch takes '
             f'{recipe.optimizer.batch_size}: lower optimizer.batch_size'
         )
+    if recipe.loss.landmarks or recipe.loss.landmark_depth:
+        samples = _with_landmarks(recipe, samples, console)
     lightning.seed_everything(recipe.run.seed, verbose=False)
     if recipe.run.threads:
         torch.set_num_threads(recipe.run.threads)
     network, description = begin_network(recipe, describe(recipe, samples))
+    cache = FrameCache(samples, recipe.network.input_height, recipe.data, console, place.devices)
+    on_disk = on_first_process(cache.choose_disk)
+    frames = together(lambda: cache.frames(on_disk))
     training_set = TrainingSet(
-        track(samples, 'reading frames', console=console, transient=True),
+        frames,
         recipe.network.input_height,
         recipe.network.stride,
         recipe.augmentation,
         recipe.run.seed,
     )
-    progress = TrainingProgress(recipe.optimizer.batch_size)
-    module = SceneTraining(
-        recipe, network, description, training_set, _validation_frames(recipe), progress.report
-    )
-    trainer = lightning_trainer(recipe, folder, progress)
+    validation = together(lambda: _validation_frames(recipe, progress.report))
+    console.print('all frames are read: the recording is not needed any more')
+    module = SceneTraining(recipe, network, description, training_set, validation, progress.report)
     if state is not None:
         console.print(f'going on from {state}')
-    _fit(trainer, module, state)
-    validation = module.last_validation.as_json() if module.last_validation else {}
-    figures = {name: float(value) for name, value in validation.items() if value is not None}
-    path = folder / CHECKPOINT
-    save_checkpoint(path, module.network, replace(description, validation=figures))
-    return path
+    try:
+        _fit(trainer, module, state)
+    except DivergedError as error:
+        path = folder / LAST_GOOD
+        # The others wait: where one process ends with an error, the launcher ends them all.
+        on_first_process(lambda: save_checkpoint(path, module.learned_network, description))
+        raise DivergedError(
+            f'{error}; the last good weights are in {folder / LAST_GOOD}'
+        ) from error
+    found = module.last_validation.as_json() if module.last_validation else {}
+    figures = {name: float(value) for name, value in found.items() if value is not None}
+    if is_first_process():
+        header = replace(description, validation=figures)
+        save_checkpoint(folder / CHECKPOINT, module.learned_network, header)
+        # Drawing takes seconds to import, and is not needed before.
+        from implicit_loc_trainer.report.writing import write_report_after
+
+        write_report_after(recipe, frames, validation, folder / CHECKPOINT)
 
 
 def _fit(trainer: lightning.Trainer, module: SceneTraining, state: Path | None) -> None:
@@ -75,12 +131,35 @@ def _fit(trainer: lightning.Trainer, module: SceneTraining, state: Path | None) 
         raise
 
 
-def _validation_frames(recipe: Recipe) -> list[Sample]:
+def _with_landmarks(recipe: Recipe, samples: list[Sample], console: Console) -> list[Sample]:
+    # OpenCV's features and SciPy's graphs are not needed without landmarks.
+    from implicit_loc_trainer.landmarks.finding import find_landmarks, with_landmarks
+
+    typical_depth = recipe.loss.fallback_depth_share * recipe.network.far
+    folder = cache_root(recipe.data)
+    found = on_first_process(lambda: find_landmarks(samples, typical_depth, folder, console))
+    return with_landmarks(samples, found)
+
+
+def _training_frames(recipe: Recipe) -> list[Sample]:
+    data = recipe.data
+    split = _split(data.train_split)
+    if data.positions_only:
+        samples = position_frames(data.path, split)
+    else:
+        samples = open_dataset(data.path, split)
+    samples += further_frames(data.more, _split(data.more_split))
+    check_one_shape(samples, recipe.network.input_height)
+    return samples
+
+
+def _validation_frames(recipe: Recipe, report: Callable[[str], None]) -> list[Sample]:
     most = recipe.data.validation_frames
     if most == 0:
         return []
     samples = open_dataset(recipe.data.path, _split(recipe.data.validation_split))
-    return samples[:: -(-len(samples) // most)]
+    chosen = samples[:: -(-len(samples) // most)]
+    return shrunk_in_memory(chosen, recipe.network.input_height, report)
 
 
 def _split(name: str) -> str | Path:

@@ -13,17 +13,22 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from implicit_loc import preprocessing
-from implicit_loc.alignment import align
 from implicit_loc.checkpoint import CheckpointDescription
 from implicit_loc.localizer import Localizer
-from implicit_loc.network import SceneNetwork, camera_points
+from implicit_loc.network import SceneNetwork
 from implicit_loc_trainer.datasets import Sample
 from implicit_loc_trainer.evaluation.frames import evaluate, summary
 from implicit_loc_trainer.evaluation.metrics import ErrorSummary
 from implicit_loc_trainer.recipes.recipe import Recipe
 from implicit_loc_trainer.training import losses
 from implicit_loc_trainer.training.augmentation import View
+from implicit_loc_trainer.training.distributed.processes import gather_shares, own_share
+from implicit_loc_trainer.training.freezing import freeze_stages
 from implicit_loc_trainer.training.loading import Batch, TrainingSet, training_loader
+from implicit_loc_trainer.training.moving_average import MovingAverage
+from implicit_loc_trainer.training.objective import Objective
+from implicit_loc_trainer.training.optimisation import build_optimizer
+from implicit_loc_trainer.training.state_files import Position, position
 
 # Rendering the views of a batch takes a tenth of a CPU's training step; a GPU needs helpers.
 _MOST_CUDA_WORKERS = 8
@@ -51,14 +56,40 @@ class SceneTraining(lightning.LightningModule):
         report: Callable[[str], None],
     ) -> None:
         super().__init__()
+        freeze_stages(network, recipe.optimizer.frozen_stages)
         self.network = network
         self.description = description
         self.last_validation: ErrorSummary | None = None
         self._recipe = recipe
-        self._first_epoch = 0
+        self._objective = Objective(recipe)
+        decay = recipe.optimizer.ema_decay
+        self._average = MovingAverage(network, decay) if decay else None
+        self._position = Position()
         self._training_set = training_set
         self._validation = validation
         self._report = report
+
+    def train(self, mode: bool = True) -> 'SceneTraining':
+        """Frozen stages never leave the evaluation mode: their batch statistics stay."""
+        super().train(mode)
+        freeze_stages(self.network, self._recipe.optimizer.frozen_stages)
+        return self
+
+    @property
+    def learned_network(self) -> SceneNetwork:
+        """What the training has learned so far: the average of the weights where one is kept."""
+        return self.network if self._average is None else self._average.network
+
+    @property
+    def held_out(self) -> Sequence[Sample]:
+        """The frames that are watched and never learned from; may be empty."""
+        return self._validation
+
+    def validates_now(self) -> bool:
+        """Whether the epoch that ends is one of those after which held-out frames are measured."""
+        epoch = self.current_epoch + 1
+        due = epoch % self._recipe.run.validate_every == 0
+        return bool(self._validation) and (due or epoch == self._recipe.optimizer.epochs)
 
     def train_dataloader(self) -> DataLoader[View]:
         """Batches of every epoch, made by helpers where a GPU waits for them."""
@@ -67,9 +98,12 @@ class SceneTraining(lightning.LightningModule):
             self._training_set,
             self._recipe.optimizer.batch_size,
             self._recipe.run.seed,
-            workers=_cuda_workers() if on_gpu else self._recipe.run.workers,
+            workers=_cuda_workers(self.trainer.num_devices)
+            if on_gpu
+            else self._recipe.run.workers,
             # Helper processes are told their items before Lightning names a resumed epoch.
-            epoch=self._first_epoch,
+            epoch=self._position.epoch,
+            first_batch=self._position.batch,
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -79,27 +113,17 @@ class SceneTraining(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember where the interrupted run stood."""
-        self._first_epoch = int(checkpoint['epoch']) + 1
+        self._position = position(checkpoint)
         if 'last_validation' in checkpoint:
             self.last_validation = ErrorSummary(**checkpoint['last_validation'])
 
     def configure_optimizers(self) -> lightning.pytorch.utilities.types.OptimizerLRScheduler:
-        """AdamW under one cycle over all steps; biases and norms are not decayed."""
-        config = self._recipe.optimizer
-        parameters = list(self.network.parameters())
-        groups = [
-            {
-                'params': [p for p in parameters if p.ndim > 1],
-                'weight_decay': config.weight_decay,
-            },
-            {'params': [p for p in parameters if p.ndim <= 1], 'weight_decay': 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=config.learning_rate,
-            total_steps=self._total_steps(),
-            pct_start=config.warm_up_share,
+        """The recipe's optimiser; its schedule goes on after every batch."""
+        optimizer, schedule = build_optimizer(
+            self._recipe.optimizer,
+            self.network,
+            self._total_steps(),
+            fused=self.trainer.precision != '16-mixed',
         )
         return {
             'optimizer': optimizer,
@@ -110,48 +134,34 @@ class SceneTraining(lightning.LightningModule):
         """The weighted loss of one batch."""
         terms = self._losses(batch)
         for name, value in terms._asdict().items():
-            self.log(f'loss/{name}', value, prog_bar=name == 'total', on_epoch=True, on_step=False)
+            shown = name == 'total'
+            self.log(f'loss/{name}', value, shown, on_step=False, on_epoch=True, sync_dist=True)
         return terms.total
+
+    def on_train_batch_end(self, _outputs: Any, _batch: Batch, _index: int) -> None:
+        """Let the average of the weights follow."""
+        if self._average is not None:
+            self._average.update(self.network, self.trainer.global_step)
 
     def on_train_epoch_end(self) -> None:
         """Validate every few epochs and after the last one."""
-        epoch = self.current_epoch + 1
-        due = epoch % self._recipe.run.validate_every == 0
-        if self._validation and (due or epoch == self._recipe.optimizer.epochs):
+        if self.validates_now():
             self.last_validation = self._validate()
             for name, value in self.last_validation.as_json().items():
-                self.log(f'validation/{name}', math.inf if value is None else float(value))
+                error = math.inf if value is None else float(value)
+                self.log(f'validation/{name}', error, sync_dist=True)
             self._report(
-                f'epoch {epoch}: validation median '
+                f'epoch {self.current_epoch + 1}: validation median '
                 f'{100 * self.last_validation.median_translation_m:.1f} cm, '
                 f'{self.last_validation.median_rotation_deg:.2f} deg'
             )
 
     def _losses(self, batch: Batch) -> losses.Losses:
-        config = self._recipe.loss
         predicted = self.network(preprocessing.normalise(batch.images), batch.focal_length)
         # The network may run in half precision; geometry never does.
         with torch.autocast(self.device.type, enabled=False):
-            world = predicted.world_points.flatten(1, 2)
-            rays, valid = batch.rays.flatten(1, 2), batch.valid.flatten(1)
-            camera = camera_points(predicted.depth, batch.rays).flatten(1, 2)
-            weights = torch.where(valid, predicted.weights.flatten(1), 0)
-            true_pose = batch.world_from_camera
             progress = self.trainer.global_step / self._total_steps()
-            return losses.combine(
-                config,
-                pose=losses.pose_loss(align(world, camera, weights), true_pose),
-                consistency=losses.consistency_loss(world, camera, true_pose, valid),
-                reprojection=losses.reprojection_loss(
-                    world,
-                    rays,
-                    batch.focal_length,
-                    true_pose,
-                    valid,
-                    tau_px=losses.curriculum_tau(config, progress),
-                    fallback_depth=config.fallback_depth_share * self._recipe.network.far,
-                ),
-            )
+            return self._objective(predicted, batch, progress)
 
     def _total_steps(self) -> int:
         config = self._recipe.optimizer
@@ -159,9 +169,14 @@ class SceneTraining(lightning.LightningModule):
 
     def _validate(self) -> ErrorSummary:
         # A copy: the Localizer puts its network into evaluation mode and its own memory format.
-        localizer = Localizer(copy.deepcopy(self.network), self.description, str(self.device))
-        return summary(evaluate(localizer, self._validation, shown=0).frames)
+        localizer = Localizer(
+            copy.deepcopy(self.learned_network), self.description, str(self.device)
+        )
+        samples = own_share(self._validation)
+        frames = evaluate(localizer, samples, shown=0).frames if samples else []
+        return summary(gather_shares(frames))
 
 
-def _cuda_workers() -> int:
-    return max(1, min(_MOST_CUDA_WORKERS, (os.cpu_count() or 2) - 1))
+def _cuda_workers(devices: int) -> int:
+    """Helpers of one process; those of all devices share the machine's cores."""
+    return max(1, min(_MOST_CUDA_WORKERS, (os.cpu_count() or 2) // devices - 1))

@@ -146,3 +146,25 @@ def test_fisheye_coefficients_are_kept_even_if_zero(folder: Path) -> None:
     (folder / 'camera.yaml').write_text(text)
     camera = open_dataset(folder, 'train')[0].camera
     assert (camera.distortion_model, camera.distortion) == ('equidistant', (0, 0, 0, 0))
+
+
+def test_lines_of_four_numbers_are_positions(folder: Path) -> None:
+    """They are interpolated as poses are, and only who asks for them gets them."""
+    lines = [f'{99.95 + 0.1 * i:.4f} 1 {2 + 0.1 * i - 0.05:.4f} 3' for i in range(11)]
+    (folder / 'groundtruth.txt').write_text('# positions\n' + '\n'.join(lines))
+    samples = open_dataset(folder, 'train', orientations=False)
+    assert len(samples) == 8
+    assert not any(sample.has_orientation for sample in samples)
+    np.testing.assert_allclose(samples[1].world_from_camera[:3, 3], [1, 2.1, 3], atol=1e-9)
+    with pytest.raises(DataError, match='8 of 8 frames only the position is known'):
+        open_dataset(folder, 'train')
+
+
+def test_positions_and_poses_in_one_file_are_refused(folder: Path) -> None:
+    lines = ['99.9 1 2 3', f'101.0 1 2 3 {TURN}']
+    (folder / 'groundtruth.txt').write_text('\n'.join(lines))
+    with pytest.raises(DataError, match=r'groundtruth.txt:1: .*found 4 values'):
+        open_dataset(folder, 'train', orientations=False)
+    (folder / 'groundtruth.txt').write_text('99.9 1 2 nan\n101.0 1 2 3')
+    with pytest.raises(DataError, match=r'groundtruth.txt:1'):
+        open_dataset(folder, 'train', orientations=False)

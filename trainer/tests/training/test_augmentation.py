@@ -6,12 +6,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from implicit_loc import preprocessing
 from implicit_loc.camera import Camera
 from implicit_loc_trainer.recipes.sections import AugmentationConfig
 from implicit_loc_trainer.training.augmentation import (
     View,
     ViewChange,
-    jitter_colour,
     random_view_change,
     render_view,
 )
@@ -152,13 +152,31 @@ def test_random_changes_are_reproducible_and_within_limits() -> None:
     assert still.zoom == 1
 
 
-def test_colour_jitter_changes_colours_only() -> None:
-    """Shape and type stay; without amounts the image stays but for rounding."""
-    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    varied = jitter_colour(image, AugmentationConfig(), np.random.default_rng(5))
-    assert varied.shape == image.shape
-    assert varied.dtype == np.uint8
-    assert np.abs(varied.astype(int) - image).mean() > 2
-    off = AugmentationConfig(brightness=0, contrast=0, saturation=0, hue_deg=0, blur=0)
-    same = jitter_colour(image, off, np.random.default_rng(5))
-    assert np.abs(same.astype(int) - image).max() <= 5
+@pytest.mark.parametrize('share', [0.45, 0.4])
+def test_a_low_passed_view_looks_like_an_image_resized_for_the_robot(share: float) -> None:
+    """Nearer to resizing by averages than without, where a view shrinks fine texture."""
+    rng = np.random.default_rng(0)
+    texture = cv2.resize(rng.integers(0, 256, (240, 320), np.uint8), (640, 480))
+    image = np.repeat(texture[..., None], 3, axis=2)
+    source = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
+    small = source.scaled(round(640 * share), round(480 * share))
+    expected = preprocessing.resize(image, small.width, small.height).astype(float)
+
+    def difference(low_pass: bool) -> float:
+        still = ViewChange(np.eye(3), 1.0)
+        view = render_view(image, source, small, np.eye(4), still, 8, low_pass=low_pass)
+        inner = (slice(3, -3), slice(3, -3))
+        return float(np.abs(view.image.astype(float) - expected)[inner].mean())
+
+    assert difference(low_pass=True) < 0.7 * difference(low_pass=False)
+
+
+def test_the_low_pass_leaves_enlarged_views_alone() -> None:
+    camera = CAMERAS['none']
+    image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    change = ViewChange(np.eye(3), 1.2)
+    views = [
+        render_view(image, camera, camera, _pose(), change, 8, low_pass=low_pass).image
+        for low_pass in (False, True)
+    ]
+    np.testing.assert_array_equal(*views)

@@ -118,6 +118,85 @@ def test_the_curriculum_tightens() -> None:
 
 
 def test_terms_are_weighted() -> None:
+    """Terms that are off are zero in the log and add nothing."""
     config = LossConfig(pose=2.0, consistency=3.0, reprojection=0.5)
-    terms = losses.combine(config, torch.tensor(1.0), torch.tensor(10.0), torch.tensor(100.0))
-    assert terms.total == 2 + 30 + 50
+    values = {'pose': torch.tensor(1.0), 'reprojection': torch.tensor(100.0)}
+    terms = losses.combine(config, values)
+    assert terms.total == 2 + 50
+    assert terms.pose == 1
+    assert terms.consistency == 0
+    assert terms.likelihood == 0
+
+
+def test_a_plain_reprojection_error_is_not_clamped() -> None:
+    """The paper's mean: twice as far aside costs twice as much, at 100 px too."""
+    scene = _scene()
+    config = LossConfig(curve='none')
+    assert losses.curriculum_tau(config, 0.9) is None
+
+    def cost(pixels: float) -> float:
+        aside = scene['camera'] + scene['camera'][..., 2:] * torch.tensor([pixels / 262, 0, 0])
+        world = transform_points(scene['pose'], aside)
+        return float(
+            losses.reprojection_loss(
+                world, scene['rays'], scene['focal'], scene['pose'], scene['valid'], None, 2.0
+            )
+        )
+
+    assert cost(100) == pytest.approx(100, rel=1e-6)
+    assert cost(200) == pytest.approx(200, rel=1e-6)
+
+
+@pytest.mark.parametrize('residual', [0.1, 0.5, 3.0])
+def test_the_likelihood_is_best_at_the_inverse_variance(residual: float) -> None:
+    """Gradient descent on the weights alone ends at sqrt(w) = 3 scale / r, on every cell."""
+    scene = _scene(1)
+    world = scene['world'] + torch.tensor([residual, 0.0, 0.0])
+    logits = torch.zeros(scene['valid'].shape, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.1)
+    for _ in range(800):
+        optimizer.zero_grad()
+        losses.likelihood_loss(
+            world, scene['camera'], logits.sigmoid(), scene['pose'], scene['valid'], 0.02
+        ).backward()
+        optimizer.step()
+    expected = (3 * 0.02 / residual) ** 2
+    torch.testing.assert_close(
+        logits.sigmoid().detach(), torch.full_like(logits, expected), rtol=0.02, atol=0
+    )
+
+
+def test_the_likelihood_is_the_density_of_laplace() -> None:
+    """Up to a constant: differences between residuals and between weights are those of -log p."""
+    scene = _scene(1)
+
+    def cost(residual: float, weight: float) -> float:
+        world = scene['world'] + torch.tensor([0.0, residual, 0.0])
+        weights = torch.full(scene['valid'].shape, weight, dtype=torch.float64)
+        return float(
+            losses.likelihood_loss(
+                world, scene['camera'], weights, scene['pose'], scene['valid'], 0.02
+            )
+        )
+
+    def density(residual: float, weight: float) -> float:
+        scale = 0.02 / math.sqrt(weight)
+        return math.exp(-residual / scale) / (8 * math.pi * scale**3)
+
+    for other in ((0.3, 0.5), (0.1, 0.05), (0.02, 1.0)):
+        expected = math.log(density(0.1, 0.5)) - math.log(density(*other))
+        assert cost(*other) - cost(0.1, 0.5) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_likelihood_is_finite_at_weights_of_zero_and_one() -> None:
+    scene = _scene(1)
+    weights = torch.zeros(scene['valid'].shape, dtype=torch.float64)
+    weights[:, ::2] = 1
+    weights.requires_grad_()
+    cost = losses.likelihood_loss(
+        scene['world'], scene['camera'], weights, scene['pose'], scene['valid'], 0.02
+    )
+    cost.backward()
+    assert torch.isfinite(cost)
+    assert weights.grad is not None
+    assert torch.isfinite(weights.grad).all()

@@ -28,7 +28,7 @@ RECIPE = {
     'data': {'path': 'demo-room', 'validation_frames': 2},
     'network': {'input_height': 48, 'decoder_channels': 16},
     'optimizer': {'epochs': 3, 'batch_size': 4},
-    'run': {'device': 'cpu', 'validate_every': 2, 'threads': 1},
+    'run': {'device': 'cpu', 'validate_every': 2, 'threads': 1, 'report': False},
 }
 
 
@@ -169,6 +169,8 @@ def test_a_folder_with_another_run_is_not_overwritten(
         (['--optimizer.learning_rate', '.nan'], 'optimizer.learning_rate is nan'),
         (['--augmentation.zoom', '0'], 'augmentation.zoom is 0'),
         (['--data.validation_frames', '-1'], 'data.validation_frames is -1'),
+        (['--data.cache', 'ram'], "data.cache is 'ram'; it must be memory, disk or auto"),
+        (['--run.save_every_minutes', '-1'], 'run.save_every_minutes is -1'),
     ],
 )
 def test_a_recipe_that_cannot_work_ends_in_one_line(

@@ -1,0 +1,1 @@
+"""Many recordings trained by one command, one after the other or spread over a cluster."""
