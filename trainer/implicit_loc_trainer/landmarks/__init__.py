@@ -1,0 +1,1 @@
+"""Points of the scene that the images themselves fix: features followed, then triangulated."""
