@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from implicit_loc.errors import ImplicitLocError
-from implicit_loc_trainer.commands import evaluate, train
+from implicit_loc_trainer.commands import (
+    ablate,
+    check,
+    evaluate,
+    finetune,
+    map,
+    report,
+    train,
+    train_many,
+)
 
 
 class Command(Protocol):
@@ -21,7 +30,16 @@ class Command(Protocol):
         """Does the work; returns the exit code."""
 
 
-COMMANDS: dict[str, Command] = {'train': train, 'evaluate': evaluate}
+COMMANDS: dict[str, Command] = {
+    'train': train,
+    'train-many': train_many,
+    'finetune': finetune,
+    'evaluate': evaluate,
+    'ablate': ablate,
+    'report': report,
+    'map': map,
+    'check': check,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,6 @@
 """Measure how well a checkpoint localizes the frames of a recording."""
 
 import argparse
-import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -14,13 +13,8 @@ from rich.table import Table
 from implicit_loc.localizer import Localizer
 from implicit_loc_trainer.datasets import open_dataset
 from implicit_loc_trainer.evaluation import files, pictures
-from implicit_loc_trainer.evaluation.frames import (
-    Evaluation,
-    FrameResult,
-    evaluate,
-    median_ms,
-    summary,
-)
+from implicit_loc_trainer.evaluation.frames import Evaluation, FrameResult, evaluate
+from implicit_loc_trainer.evaluation.tables import cells
 from implicit_loc_trainer.output_files import check_writable
 
 
@@ -114,31 +108,10 @@ def _table(results: Evaluation, title: str) -> Table:
     columns = []
     for name, frames in methods.items():
         table.add_column(name, justify='right')
-        columns.append(_cells(frames))
+        columns.append(cells(frames))
     for label in columns[0]:
         table.add_row(label, *(column[label] for column in columns))
     return table
-
-
-def _cells(frames: Sequence[FrameResult]) -> dict[str, str]:
-    """What one column of the table shows, by row label."""
-    figures = summary(frames)
-
-    def errors(translation_m: float, rotation_deg: float) -> str:
-        if not math.isfinite(translation_m):
-            return 'infinite'
-        return f'{100 * translation_m:.1f} cm / {rotation_deg:.2f} deg'
-
-    return {
-        'frames (lost)': f'{figures.frames} ({figures.lost})',
-        'median': errors(figures.median_translation_m, figures.median_rotation_deg),
-        'mean': errors(figures.mean_translation_m, figures.mean_rotation_deg),
-        '95th percentile': errors(figures.p95_translation_m, figures.p95_rotation_deg),
-        'within 5 cm, 5 deg': f'{100 * figures.recall_5cm_5deg:.1f} %',
-        'within 10 cm, 5 deg': f'{100 * figures.recall_10cm_5deg:.1f} %',
-        'within 25 cm, 10 deg': f'{100 * figures.recall_25cm_10deg:.1f} %',
-        'median time': f'{median_ms(frames):.1f} ms',
-    }
 
 
 def _print_lost(console: Console, frames: Sequence[FrameResult]) -> None:
