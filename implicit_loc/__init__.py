@@ -1,5 +1,7 @@
 """Visual localization: one camera image in, its pose in the map out."""
 
+from typing import TYPE_CHECKING
+
 from implicit_loc.camera import Camera
 from implicit_loc.errors import (
     AlignmentError,
@@ -8,7 +10,9 @@ from implicit_loc.errors import (
     ImageError,
     ImplicitLocError,
 )
-from implicit_loc.localizer import Localizer, PoseEstimate
+
+if TYPE_CHECKING:
+    from implicit_loc.localizer import Localizer, PoseEstimate
 
 __version__ = '0.1.0'
 
@@ -22,3 +26,12 @@ __all__ = [
     'Localizer',
     'PoseEstimate',
 ]
+
+
+def __getattr__(name: str) -> object:
+    """PyTorch takes seconds to import: who needs no localizer should not wait for it."""
+    if name not in ('Localizer', 'PoseEstimate'):
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from implicit_loc import localizer
+
+    return getattr(localizer, name)

@@ -34,9 +34,11 @@ from implicit_loc_trainer.recipes.recipe import Recipe, load_recipe
 from implicit_loc_trainer.training.description import begin_network, describe
 from implicit_loc_trainer.training.distributed.placement import placement
 from implicit_loc_trainer.training.frame_cache import FrameCache
+from implicit_loc_trainer.training.freezing import freeze_stages
 from implicit_loc_trainer.training.lightning_trainer import lightning_trainer
 from implicit_loc_trainer.training.loading import Batch, TrainingSet, collate
 from implicit_loc_trainer.training.objective import Objective
+from implicit_loc_trainer.training.optimisation import build_optimizer
 from implicit_loc_trainer.training.progress import TrainingProgress
 from implicit_loc_trainer.training.scene_training import SceneTraining
 
@@ -46,12 +48,12 @@ CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 def plain_loop(recipe: Recipe, samples: list[Sample], views: TrainingSet) -> Iterator[float]:
     """Trains forever; gives the loss of every step."""
     torch.manual_seed(recipe.run.seed)
-    network = SceneNetwork(describe(recipe, samples).network).train()
-    objective = Objective(recipe)
     config = recipe.optimizer
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
+    network = SceneNetwork(describe(recipe, samples).network).train()
+    freeze_stages(network, config.frozen_stages)
+    objective = Objective(recipe)
+    steps = len(views) // config.batch_size * config.epochs
+    optimizer, schedule = build_optimizer(config, network, steps)
     loader = DataLoader(views, config.batch_size, shuffle=True, drop_last=True, collate_fn=collate)
     mean = torch.tensor(preprocessing.MEAN)[:, None, None]
     deviation = torch.tensor(preprocessing.STANDARD_DEVIATION)[:, None, None]
@@ -61,8 +63,10 @@ def plain_loop(recipe: Recipe, samples: list[Sample], views: TrainingSet) -> Ite
             loss = objective(network(images, batch.focal_length), batch, 0.5).total
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_gradient)
+            if config.clip_gradient:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_gradient)
             optimizer.step()
+            schedule.step()
             yield loss.item()
 
 

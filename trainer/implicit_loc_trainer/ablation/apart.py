@@ -16,9 +16,10 @@ import torch
 from implicit_loc.errors import ImplicitLocError
 from implicit_loc_trainer.ablation.measuring import measure
 from implicit_loc_trainer.ablation.scenes import Scene
+from implicit_loc_trainer.child_processes import end_with_parent
 from implicit_loc_trainer.output_files import replacing
 from implicit_loc_trainer.recipes.recipe import Recipe
-from implicit_loc_trainer.training.run_folder import STATE
+from implicit_loc_trainer.training.run_folder import STATE, locked
 from implicit_loc_trainer.training.runs import train
 
 LOG, _OUTCOME, _FAILURE = 'train.log', 'outcome.json', 'failure.txt'
@@ -52,12 +53,14 @@ def train_apart(recipe: Recipe, scene: Scene, split: Path) -> Outcome:
 
     Raises:
         RunError: the process ended with an error.
+        FolderInUseError: another training is in the run's folder.
         KeyboardInterrupt: a person ended it.
     """
     folder = Path(recipe.run.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (_OUTCOME, _FAILURE):
-        (folder / name).unlink(missing_ok=True)
+    # A process that fails leaves a mere text: who is in the folder is asked before it starts.
+    with locked(folder):
+        for name in (_OUTCOME, _FAILURE):
+            (folder / name).unlink(missing_ok=True)
     # A fork has all modules at hand, which otherwise take longer than a short training. CUDA may
     # not be touched before it: nothing here does.
     process = multiprocessing.get_context('fork').Process(
@@ -84,6 +87,7 @@ def _reason(folder: Path, status: int) -> str:
 
 def _train_and_measure(recipe: Recipe, scene: Scene, split: Path, folder: Path) -> None:
     """What the process does; its result is a file."""
+    end_with_parent()
     log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(log, stream)

@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from implicit_loc.errors import ImplicitLocError
-from implicit_loc_trainer.ablation.apart import Outcome, RunError, train_apart
+from implicit_loc_trainer.ablation.apart import Outcome, train_apart
 from implicit_loc_trainer.ablation.grid import Budget, Grid, recipe_of
 from implicit_loc_trainer.ablation.results import Result, Results
 from implicit_loc_trainer.ablation.scenes import FrameChoice, Scene, choose_frames, write_list
 from implicit_loc_trainer.recipes.recipe import Recipe
+from implicit_loc_trainer.training.fine_tuning import refined, refining_loss
+from implicit_loc_trainer.training.folder_lock import FolderInUseError
 from implicit_loc_trainer.training.run_folder import CHECKPOINT
 
 _RUNS, _SPLITS = 'runs', 'splits'
+
+
+class _BeginningMissingError(ImplicitLocError):
+    """The run that a fine-tuning begins with has left no checkpoint yet."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ class Ablation:
     def carry_out(self, run: Run, results: Results, retry_failed: bool = False) -> Result:
         """The result of a run, which is trained and measured unless it has one.
 
+        A run that could not begin has a reason, but keeps none: the next call tries again.
+
         Raises:
             OSError: nothing can be written.
         """
@@ -86,11 +94,12 @@ class Ablation:
             self.report(f'{label}: has a result')
             return known
         self.report(f'{label}: {run.recipe.optimizer.epochs} epochs')
-        reason, outcome = '', Outcome()
+        reason, outcome, lasting = '', Outcome(), True
         try:
             outcome = self._figures(run)
         except ImplicitLocError as error:
             reason = ' '.join(str(error).split())
+            lasting = not isinstance(error, (FolderInUseError, _BeginningMissingError))
             self.report(f'{label}: failed: {reason}')
         result = Result(
             run.variant,
@@ -101,7 +110,8 @@ class Ablation:
             outcome.figures,
             outcome.machine,
         )
-        results.add(result)
+        if lasting:
+            results.add(result)
         return result
 
     def _run(self, name: str, scene: Scene) -> Run:
@@ -122,12 +132,13 @@ class Ablation:
             train_split=str(split),
             positions_only=bool(variant.fine_tunes),
         )
-        start = ''
+        start, loss, network = '', recipe.loss, recipe.network
         if variant.fine_tunes:
             start = str(self._folder(self._run(variant.fine_tunes, scene)) / CHECKPOINT)
+            loss, network = refining_loss(loss, data), refined(network)
         run = replace(recipe.run, start_from=start, report=False)
-        # The two depend on each other, and are checked together.
-        recipe = replace(recipe, data=data, run=run)
+        # They depend on each other, and are checked together.
+        recipe = replace(recipe, data=data, network=network, loss=loss, run=run)
         place = self._folder(Run(name, scene, recipe, frames))
         recipe = replace(recipe, run=replace(run, output=str(place)))
         return Run(name, scene, recipe, frames)
@@ -140,7 +151,9 @@ class Ablation:
     def _figures(self, run: Run) -> Outcome:
         start = run.recipe.run.start_from
         if start and not Path(start).is_file():
-            raise RunError(f'the checkpoint that it begins with is not there: {start}')
+            raise _BeginningMissingError(
+                f'the checkpoint that it begins with is not there: {start}'
+            )
         split = write_list(self.output / _SPLITS, run.frames.test)
         outcome = train_apart(run.recipe, run.scene, split)
         config = run.recipe.optimizer

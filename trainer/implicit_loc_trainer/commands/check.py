@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from implicit_loc_trainer.datasets import open_dataset
 from implicit_loc_trainer.output_files import check_writable
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         if path is not None:
             check_writable(path)
     splits = _splits(arguments.data, arguments.split)
-    # SciPy and OpenCV's features take a second to import: not for --help.
+    # SciPy and OpenCV take a second to import: not for --help.
     from implicit_loc_trainer.check import files
     from implicit_loc_trainer.check.checking import check
     from implicit_loc_trainer.check.recording import Recording
@@ -92,6 +91,8 @@ def _at_least_five(text: str) -> int:
 
 
 def _splits(data: Path, split: str) -> 'dict[str, list[Sample]]':
+    from implicit_loc_trainer.datasets import open_dataset
+
     if split == 'both':
         return {name: open_dataset(data, name) for name in ('train', 'test')}
     if split in ('train', 'test'):

@@ -5,17 +5,16 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from implicit_loc.localizer import Localizer
-from implicit_loc_trainer.datasets import open_dataset
-from implicit_loc_trainer.evaluation import files, pictures
-from implicit_loc_trainer.evaluation.frames import Evaluation, FrameResult, evaluate
-from implicit_loc_trainer.evaluation.tables import cells
 from implicit_loc_trainer.output_files import check_writable
+
+if TYPE_CHECKING:
+    from implicit_loc_trainer.evaluation.frames import Evaluation, FrameResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
             latter is found before the evaluation starts.
         OSError: reading or writing failed.
     """
+    # PyTorch and matplotlib take seconds to import: not for --help.
+    from implicit_loc.localizer import Localizer
+    from implicit_loc_trainer.datasets import open_dataset
+    from implicit_loc_trainer.evaluation import pictures
+    from implicit_loc_trainer.evaluation.frames import evaluate
+
     for path in (arguments.json, arguments.csv, arguments.tum):
         if path is not None:
             check_writable(path)
@@ -82,8 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _write(arguments: argparse.Namespace, results: Evaluation) -> list[Path]:
+def _write(arguments: argparse.Namespace, results: 'Evaluation') -> list[Path]:
     """Writes the files that were asked for and returns their paths."""
+    from implicit_loc_trainer.evaluation import files, pictures
+
     written = []
     if arguments.json is not None:
         files.write_json(arguments.json, results)
@@ -99,7 +106,9 @@ def _write(arguments: argparse.Namespace, results: Evaluation) -> list[Path]:
     return written
 
 
-def _table(results: Evaluation, title: str) -> Table:
+def _table(results: 'Evaluation', title: str) -> Table:
+    from implicit_loc_trainer.evaluation.tables import cells
+
     methods = {'closed form': results.frames}
     if results.pnp:
         methods['PnP + RANSAC'] = results.pnp
@@ -114,7 +123,7 @@ def _table(results: Evaluation, title: str) -> Table:
     return table
 
 
-def _print_lost(console: Console, frames: Sequence[FrameResult]) -> None:
+def _print_lost(console: Console, frames: 'Sequence[FrameResult]') -> None:
     """Says why most of the lost frames were lost."""
     reasons = Counter(frame.lost_reason for frame in frames if frame.estimated_pose is None)
     if reasons:

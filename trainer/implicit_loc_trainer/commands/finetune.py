@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         path = train(recipe)
     except KeyboardInterrupt:
-        print('interrupted: the same command goes on after the last whole epoch', file=sys.stderr)
+        print('interrupted: the same command goes on where it stopped', file=sys.stderr)
         return 130
     print(f'checkpoint: {path}')
     return 0

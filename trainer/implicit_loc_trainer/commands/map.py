@@ -9,11 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from implicit_loc.errors import ImplicitLocError
-from implicit_loc.localizer import Localizer
-from implicit_loc_trainer.datasets import open_dataset
 from implicit_loc_trainer.output_files import check_writable
-from implicit_loc_trainer.report.ply import write_ply
-from implicit_loc_trainer.report.point_cloud import gather, map_frames
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
             before the work starts), or no point has the weight asked for.
         OSError: reading or writing failed.
     """
+    # PyTorch takes seconds to import: not for --help.
+    from implicit_loc.localizer import Localizer
+    from implicit_loc_trainer.datasets import open_dataset
+    from implicit_loc_trainer.report.ply import write_ply
+    from implicit_loc_trainer.report.point_cloud import gather, map_frames
+
     check_writable(arguments.ply)
     named = arguments.split in ('train', 'test')
     samples = open_dataset(arguments.data, arguments.split if named else Path(arguments.split))

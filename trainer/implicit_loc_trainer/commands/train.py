@@ -4,8 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from implicit_loc_trainer.recipes.recipe import load_recipe
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
@@ -20,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains; prints where the checkpoint lies."""
+    # PyTorch takes seconds to import: not for --help.
+    from implicit_loc_trainer.recipes.recipe import load_recipe
+
     recipe = load_recipe(arguments.config, arguments.overrides)
     # Lightning takes seconds to import: a mistake in the recipe should not wait for it.
     from implicit_loc_trainer.training.runs import train
@@ -27,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         path = train(recipe)
     except KeyboardInterrupt:
-        print('interrupted: the same command goes on after the last whole epoch', file=sys.stderr)
+        print('interrupted: the same command goes on where it stopped', file=sys.stderr)
         return 130
     print(f'checkpoint: {path}')
     return 0

@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from implicit_loc_trainer.recipes.recipe import load_recipe
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
@@ -46,9 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: the recipe or the names of the recordings cannot be used.
         ClusterError: Ray is missing, or the cluster cannot train these scenes.
     """
+    # PyTorch takes seconds to import: not for --help.
+    from implicit_loc_trainer.recipes.recipe import load_recipe
+
     overrides = [f'--{entry}' for entry in arguments.set]
     recipe = load_recipe(arguments.config, overrides)
-    # The rest imports PyTorch, for which a mistake in the recipe should not wait.
+    # Nor should a mistake in the recipe wait for the rest.
     from implicit_loc_trainer.many.train_many import train_many
 
     train_arguments = [str(arguments.config.resolve()), *overrides]

@@ -12,15 +12,21 @@ from rich.console import Console
 from rich.progress import track
 
 from implicit_loc_trainer.datasets import DataError, Sample
-from implicit_loc_trainer.landmarks.features import Features, find_features
+from implicit_loc_trainer.landmarks.features import (
+    MOST_BYTES,
+    Features,
+    find_features,
+    working_focal_length,
+)
 from implicit_loc_trainer.landmarks.pairs import overlapping_pairs
 from implicit_loc_trainer.landmarks.tracks import follow_features
 from implicit_loc_trainer.landmarks.triangulation import Observations, triangulate
 from implicit_loc_trainer.output_files import replacing
 from implicit_loc_trainer.threads import in_order
+from implicit_loc_trainer.training.memory import readable_bytes
 
 # Part of what kept landmarks are compared by: to be raised when they are found differently.
-_FORMAT = 1
+_FORMAT = 2
 
 # Images by which a recording is told from another one with the same poses.
 _LOOKED_AT = 5
@@ -78,8 +84,15 @@ def with_landmarks(samples: Sequence[Sample], found: Observations) -> list[Sampl
 
 def _find(samples: Sequence[Sample], typical_depth: float, console: Console) -> Observations:
     oriented = [index for index, sample in enumerate(samples) if sample.has_orientation]
+    if not oriented:
+        return Observations(np.empty(0, dtype=np.intp), np.empty((0, 3)))
     poses = np.array([samples[index].world_from_camera for index in oriented]).reshape(-1, 4, 4)
-    focal = np.array([samples[index].camera.focal_length for index in oriented])
+    focal = np.array([working_focal_length(samples[index].camera) for index in oriented])
+    needed = readable_bytes(MOST_BYTES * len(oriented))
+    console.print(
+        f'finding landmarks: the features of {len(oriented)} frames take up to {needed} of memory',
+        highlight=False,
+    )
     described = 'finding landmarks: features'
     looks = in_order(_features, [samples[index] for index in oriented])
     total = len(oriented)
@@ -107,11 +120,15 @@ def _key(samples: Sequence[Sample], typical_depth: float) -> str:
     """Differs wherever the landmarks do, but for images between those that are looked at."""
     digest = hashlib.sha256(f'{_FORMAT} {typical_depth}'.encode())
     for sample in samples:
-        digest.update(f'{sample.name} {sample.camera} {sample.has_orientation}'.encode())
+        is_masked = sample.load_mask is not None
+        about = (sample.name, sample.camera, sample.has_orientation, is_masked)
+        digest.update(repr(about).encode())
         digest.update(sample.world_from_camera.tobytes())
     for sample in samples[:: max(1, len(samples) // _LOOKED_AT)]:
         try:
             digest.update(sample.load_image().tobytes())
+            if sample.load_mask is not None:
+                digest.update(sample.load_mask().tobytes())
         except DataError as error:
             digest.update(str(error).encode())
     return digest.hexdigest()[:16]

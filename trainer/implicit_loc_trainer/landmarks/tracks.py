@@ -45,7 +45,8 @@ def follow_features(
     Args:
         features: of every frame.
         world_from_camera: of every frame, (N, 4, 4).
-        focal_length_px: of every frame, (N,); it turns angles into pixels.
+        focal_length_px: of every frame where its features were found, (N,): it turns angles
+            into the pixels in which tolerances are given.
         pairs: indices of frames.
     """
     offsets = np.cumsum([0] + [len(found.rays) for found in features])
@@ -71,7 +72,8 @@ def _match(
     """Indices (K, 2) of features that look alike and lie on each other's epipolar lines."""
     if len(first.rays) < 2 or len(second.rays) < 2:
         return np.empty((0, 2), dtype=np.intp)
-    nearest = cv2.BFMatcher(cv2.NORM_L2).knnMatch(first.descriptors, second.descriptors, k=2)
+    query, train = (seen.descriptors.astype(np.float32) for seen in (first, second))
+    nearest = cv2.BFMatcher(cv2.NORM_L2).knnMatch(query, train, k=2)
     matches = [
         (best.queryIdx, best.trainIdx)
         for best, other in nearest

@@ -41,7 +41,7 @@ def triangulate(
     Args:
         tracks: observations.
         world_from_camera: of every frame, (N, 4, 4).
-        focal_length_px: of every frame, (N,).
+        focal_length_px: of every frame where its features were found, (N,).
 
     Returns:
         The observations that agree, each with its track's point.
@@ -50,7 +50,7 @@ def triangulate(
     centre = world_from_camera[:, :3, 3].mean(axis=0) if len(world_from_camera) else np.zeros(3)
     centred = world_from_camera.copy()
     centred[:, :3, 3] -= centre
-    camera_from_world = np.linalg.inv(centred)[tracks.frame]
+    camera_from_world: FloatArray = np.linalg.inv(centred).astype(np.float64)[tracks.frame]
     focal = focal_length_px[tracks.frame]
     track, rays = tracks.track, tracks.rays
     count = int(track.max()) + 1 if len(track) else 0
@@ -58,8 +58,7 @@ def triangulate(
     depth: FloatArray = np.ones(len(track))
     points: FloatArray = np.zeros((count, 3))
     for largest in _LARGEST_ERRORS_PX:
-        weights = np.asarray(agrees / depth, dtype=np.float64)
-        points = _solve(track, rays, camera_from_world, weights, count)
+        points = _solve(track, rays, camera_from_world, agrees / depth, count)
         seen = (camera_from_world[:, :3, :3] @ points[track][..., None])[..., 0]
         seen += camera_from_world[:, :3, 3]
         depth = np.maximum(seen[:, 2], _LEAST_DEPTH_M)

@@ -61,12 +61,22 @@ def describe(recipe: Recipe, samples: Sequence[Sample]) -> CheckpointDescription
 
 
 def begin_network(
-    recipe: Recipe, description: CheckpointDescription
+    recipe: Recipe, description: CheckpointDescription, resumes: bool = False
 ) -> tuple[SceneNetwork, CheckpointDescription]:
-    """The network to train, fresh or from a checkpoint, and the header that belongs to it."""
+    """The network to train, fresh or from a checkpoint, and the header that belongs to it.
+
+    Args:
+        recipe: of the training.
+        description: as far as recipe and recording tell it.
+        resumes: whether an interrupted run's state brings all weights.
+
+    Raises:
+        ConfigError: the weights to start from are not there, or of another layout.
+        CheckpointError: the checkpoint to start from cannot be used.
+    """
     if not recipe.run.start_from:
         network = SceneNetwork(description.network)
-        if recipe.network.backbone_weights:
+        if recipe.network.backbone_weights and not resumes:
             load_backbone(network, recipe.network.backbone_weights)
         return network.to(memory_format=torch.channels_last), description
     network, earlier = load_checkpoint(recipe.run.start_from)

@@ -7,7 +7,7 @@ from pathlib import Path
 from implicit_loc.checkpoint import load_checkpoint
 from implicit_loc.network import NetworkLayout
 from implicit_loc_trainer.recipes.recipe import Recipe, load_recipe
-from implicit_loc_trainer.recipes.sections import DataConfig
+from implicit_loc_trainer.recipes.sections import DataConfig, LossConfig, NetworkSection
 from implicit_loc_trainer.training.run_folder import RECIPE
 
 # What is known is to be kept: a tenth of the usual rate, and no phase without the pose loss.
@@ -26,7 +26,8 @@ def fine_tuning_recipe(
     """The recipe of the checkpoint's run, for a few epochs on other frames.
 
     Loss and augmentation are those of the recipe.yaml beside the checkpoint, or the default
-    ones where there is none. Nothing is validated meanwhile: that takes a recording with poses.
+    ones where there is none; without `more` there are no landmarks in the loss. Nothing is
+    validated meanwhile: that takes a recording with poses.
 
     Args:
         checkpoint: to begin with.
@@ -46,21 +47,37 @@ def fine_tuning_recipe(
     recipe = load_recipe(beside) if beside.is_file() else Recipe()
     layout = {item.name: getattr(description.network, item.name) for item in fields(NetworkLayout)}
     network = {**asdict(recipe.network), **layout, 'input_height': description.input_height}
+    data = DataConfig(
+        path=positions,
+        positions_only=True,
+        more=tuple(more),
+        more_split=more_split,
+        train_split=split,
+        validation_frames=0,
+    )
     return replace(
         recipe,
-        data=DataConfig(
-            path=positions,
-            positions_only=True,
-            more=tuple(more),
-            more_split=more_split,
-            train_split=split,
-            validation_frames=0,
-        ),
-        network=replace(recipe.network, **network),
-        loss=replace(recipe.loss, pose=recipe.loss.pose or 1.0),
+        data=data,
+        network=refined(replace(recipe.network, **network)),
+        loss=refining_loss(replace(recipe.loss, pose=recipe.loss.pose or 1.0), data),
         optimizer=replace(
             recipe.optimizer, epochs=epochs, learning_rate=_LEARNING_RATE, geometry_share=0.0
         ),
         # A report shows held-out frames, and there are none.
         run=replace(recipe.run, output=output, start_from=str(checkpoint), report=False),
     )
+
+
+def refining_loss(loss: LossConfig, data: DataConfig) -> LossConfig:
+    """The loss of a fine-tuning: without landmarks where no frame has an orientation.
+
+    Landmarks are triangulated from whole poses; those of `data.more` have them.
+    """
+    if data.more:
+        return loss
+    return replace(loss, landmarks=0.0, landmark_depth=0.0)
+
+
+def refined(network: NetworkSection) -> NetworkSection:
+    """The network of a fine-tuning, whose weights are all in the checkpoint it begins with."""
+    return replace(network, backbone_weights='')

@@ -17,7 +17,7 @@ from implicit_loc.errors import ImplicitLocError
 from implicit_loc_trainer.datasets import DataError, Sample
 from implicit_loc_trainer.recipes.sections import ConfigError, DataConfig
 from implicit_loc_trainer.training.folder_lock import folder_lock
-from implicit_loc_trainer.training.frame_decoding import BadFrames, Outcome, decode
+from implicit_loc_trainer.training.frame_decoding import BadFrames, Outcome, decode, resized
 from implicit_loc_trainer.training.frame_store import (
     DiskStore,
     FrameSize,
@@ -135,7 +135,7 @@ class FrameCache:
             store = DiskStore(folder, sizes, about)
             try:
                 if not _is_current(store, self.samples):
-                    self._say('the images have changed since: they are read again')
+                    self._say('images or masks have changed since: they are read again')
                     store.forget()
                 bad = self._complete(store)
             finally:
@@ -198,13 +198,13 @@ def _is_current(store: DiskStore, samples: Sequence[Sample]) -> bool:
     """Whether a few finished frames are still what the recording gives."""
     finished = np.flatnonzero(store.finished)
     for index in finished[:: max(1, len(finished) // 3)].tolist():
-        size = store.sizes[index]
         try:
-            image = samples[index].load_image()
+            image, ignored = resized(samples[index], store.sizes[index])
         except (ImplicitLocError, OSError):
             continue
-        resized = preprocessing.resize(image, size.width, size.height)
-        if not np.array_equal(resized, store.image(index)):
+        if not np.array_equal(image, store.image(index)):
+            return False
+        if ignored is not None and not np.array_equal(ignored, store.ignored(index)):
             return False
     return True
 

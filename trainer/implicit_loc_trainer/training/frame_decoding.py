@@ -7,12 +7,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
 from implicit_loc import preprocessing
 from implicit_loc.errors import ImplicitLocError
+from implicit_loc.preprocessing import ByteImage
 from implicit_loc_trainer.datasets import DataError, Sample, open_dataset
 from implicit_loc_trainer.recipes.sections import DataConfig
 from implicit_loc_trainer.training.frame_store import (
@@ -60,8 +62,9 @@ class BadFrames:
         if len(self.problems) <= _LARGEST_BAD_SHARE * self._frames:
             return
         path, split = self._config.path, self._config.train_split
+        orientations = not self._config.positions_only
         try:
-            open_dataset(path, split if split in ('train', 'test') else Path(split))
+            open_dataset(path, split if split in ('train', 'test') else Path(split), orientations)
         except (ImplicitLocError, OSError) as error:
             raise DataError(
                 f'the recording {path} vanished while its frames were read ({error}): '
@@ -72,6 +75,19 @@ class BadFrames:
             f'{len(self.problems)} frames of {self._frames} cannot be read so far, more than '
             f'one in a hundred: {first}'
         )
+
+
+def resized(sample: Sample, size: FrameSize) -> tuple[ByteImage, NDArray[np.bool_] | None]:
+    """Image and mask of a frame at another size.
+
+    Raises:
+        DataError: one of them cannot be read.
+    """
+    image = preprocessing.resize(sample.load_image(), size.width, size.height)
+    if sample.load_mask is None:
+        return image, None
+    mask, shape = sample.load_mask().astype(np.uint8), (size.width, size.height)
+    return image, cv2.resize(mask, shape, interpolation=cv2.INTER_NEAREST) > 0
 
 
 class _Decoding(Dataset[Outcome]):
@@ -87,12 +103,7 @@ class _Decoding(Dataset[Outcome]):
     def __getitem__(self, index: int) -> Outcome:
         sample, size = self._samples[index], self._sizes[index]
         try:
-            image = preprocessing.resize(sample.load_image(), size.width, size.height)
-            ignored = None
-            if sample.load_mask is not None:
-                mask = sample.load_mask().astype(np.uint8)
-                nearest = cv2.INTER_NEAREST
-                ignored = cv2.resize(mask, (size.width, size.height), interpolation=nearest) > 0
+            image, ignored = resized(sample, size)
         except (ImplicitLocError, OSError) as error:
             return Outcome(index, f'frame {sample.name}: {error}')
         try:

@@ -29,7 +29,7 @@ def lightning_trainer(
     """Devices, precision, state files and log of a run."""
     # Lightning's advice is for other trainings: views come from one process on a CPU on purpose,
     # batches may be few, the folder of a resumed run is never empty, and our loader goes on in the
-    # middle of an epoch.
+    # middle of an epoch; frozen stages stay in evaluation mode.
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
     for advice in (
         'does not have many workers',
@@ -38,6 +38,7 @@ def lightning_trainer(
         'ended before the epoch ended',
         'LeafSpec',
         'on epoch level in distributed setting',
+        'in eval mode',
     ):
         warnings.filterwarnings('ignore', message=f'.*{advice}.*')
     tensorboard = TensorBoardLog(folder, progress.report)

@@ -17,6 +17,12 @@ RECIPE = 'recipe.yaml'
 CHECKPOINT = 'checkpoint.safetensors'
 LAST_GOOD = 'last_good.safetensors'
 _LOCK = '.lock'
+# Names under which a run's own files are written: of a file that is replaced, and of a checkpoint.
+_HALF_FILES = tuple(
+    f'.{name}.[0-9]*.{ending}'
+    for name in (STATE, RECIPE, CHECKPOINT, LAST_GOOD, 'report.html')
+    for ending in ('tmp', 'part')
+)
 
 
 @contextmanager
@@ -31,8 +37,9 @@ def locked(folder: Path) -> Iterator[None]:
     advice = 'wait for it, stop it, or choose another --run.output'
     with folder_lock(folder, _LOCK, advice):
         # What a killed run was writing; no other process can be at it now.
-        for leftover in (*folder.glob('.*.tmp'), *folder.glob('.*.part')):
-            leftover.unlink(missing_ok=True)
+        for pattern in _HALF_FILES:
+            for leftover in folder.glob(pattern):
+                leftover.unlink(missing_ok=True)
         yield
 
 

@@ -85,7 +85,9 @@ def _train_here(recipe: Recipe, place: Placement, stack: ExitStack) -> None:
     lightning.seed_everything(recipe.run.seed, verbose=False)
     if recipe.run.threads:
         torch.set_num_threads(recipe.run.threads)
-    network, description = begin_network(recipe, describe(recipe, samples))
+    network, description = begin_network(
+        recipe, describe(recipe, samples), resumes=state is not None
+    )
     cache = FrameCache(samples, recipe.network.input_height, recipe.data, console, place.devices)
     on_disk = on_first_process(cache.choose_disk)
     frames = together(lambda: cache.frames(on_disk))

@@ -130,6 +130,22 @@ class SceneTraining(lightning.LightningModule):
             'lr_scheduler': {'scheduler': schedule, 'interval': 'step'},
         }
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm; Lightning's own refuses fused optimisers where precision is mixed.
+
+        It takes their gradients for scaled ones. With bfloat16 nothing is scaled, and with
+        float16 the optimiser is not a fused one.
+        """
+        if gradient_clip_val:
+            groups = optimizer.param_groups
+            parameters = [parameter for group in groups for parameter in group['params']]
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The weighted loss of one batch."""
         terms = self._losses(batch)

@@ -18,6 +18,7 @@ from implicit_loc.errors import AlignmentError
 from implicit_loc.localizer import Localizer, PoseEstimate
 from implicit_loc.network import SceneGeometry
 from implicit_loc.uncertainty import ResidualStatistics
+from implicit_loc_trainer import datasets
 from implicit_loc_trainer.commands import evaluate as command
 from implicit_loc_trainer.datasets.parsing import read_tum
 from implicit_loc_trainer.datasets.sample import DataError, Sample
@@ -108,7 +109,7 @@ def evaluate_command(monkeypatch):
 
     def run(errors_m, *words):
         monkeypatch.setattr(Localizer, 'load', lambda *_: FakeLocalizer(errors_m))
-        monkeypatch.setattr(command, 'open_dataset', lambda *_: make_samples(len(errors_m)))
+        monkeypatch.setattr(datasets, 'open_dataset', lambda *_: make_samples(len(errors_m)))
         parser = argparse.ArgumentParser()
         command.add_arguments(parser)
         return command.run(

@@ -29,5 +29,5 @@ def test_the_demo_room_is_known() -> None:
 def test_redkitchen_is_known() -> None:
     figures = _every(10, 'redkitchen.safetensors', REDKITCHEN)
     assert figures.lost == 0
-    assert figures.median_translation_m < 0.30
-    assert figures.median_rotation_deg < 9.0
+    assert figures.median_translation_m < 0.12
+    assert figures.median_rotation_deg < 4.5

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from rich.console import Console
@@ -77,16 +78,16 @@ def test_points_without_parallax_or_views_are_refused() -> None:
 def test_tracks_drop_frames_with_two_features() -> None:
     poses = _walk(3)
     points = _points(6)
-    descriptors = np.eye(128, dtype=np.float32)[:6]
+    descriptors = np.eye(128, dtype=np.float16)[:6]
     rays = _tracks(poses, points).rays.reshape(6, 3, 3)
     features = [Features(rays[:, frame], descriptors) for frame in range(3)]
     focal = np.full(3, 130.0)
     whole = follow_features(features, poses, focal, [(0, 1), (1, 2)])
     assert np.bincount(whole.track).tolist() == [3] * 6
     # Frame 2 shows two features on the first point, of which each other frame finds another one.
-    twin = np.eye(128, dtype=np.float32)[9:10]
+    twin = np.eye(128, dtype=np.float16)[9:10]
     features[1] = Features(
-        rays[:, 1], np.concatenate([0.6 * descriptors[:1] + 0.8 * twin, descriptors[1:]])
+        rays[:, 1], np.concatenate([descriptors[:1] * 0.6 + twin * 0.8, descriptors[1:]])
     )
     features[2] = Features(
         np.concatenate([rays[:, 2], rays[:1, 2]]), np.concatenate([descriptors, twin])
@@ -100,7 +101,7 @@ def test_matches_off_the_epipolar_line_are_refused() -> None:
     rays = _tracks(poses, points).rays.reshape(6, 3, 3)
     moved = rays.copy()
     moved[0, 1, 1] += 5 / CAMERA.fx
-    descriptors = np.eye(128, dtype=np.float32)[:6]
+    descriptors = np.eye(128, dtype=np.float16)[:6]
     features = [Features(moved[:, frame], descriptors) for frame in range(3)]
     tracks = follow_features(features, poses, np.full(3, 130.0), [(0, 1), (1, 2)])
     assert sorted(np.bincount(tracks.track).tolist()) == [1, 1, 1, 3, 3, 3, 3, 3]
@@ -169,6 +170,29 @@ def test_landmarks_are_found_once_for_the_same_frames(
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(DataError, match='no landmarks'):
         find_landmarks(room, 2.0, folder, QUIET)
+
+
+def test_larger_images_of_the_same_show_as_many(room: list[Sample], tmp_path: Path) -> None:
+    def enlarged(sample: Sample) -> Sample:
+        camera = sample.camera.scaled(1920, 1440)
+        image = cv2.resize(sample.load_image(), (1920, 1440), interpolation=cv2.INTER_CUBIC)
+        return replace(sample, camera=camera, load_image=lambda: image)
+
+    small = find_landmarks(room[:5], 2.0, tmp_path, QUIET)
+    large = find_landmarks([enlarged(sample) for sample in room[:5]], 2.0, tmp_path, QUIET)
+    assert len(large.frame) > 0.8 * len(small.frame) > 0
+
+
+def test_masks_make_other_landmarks(room: list[Sample], folder: Path) -> None:
+    everything = np.ones((480, 640), dtype=bool)
+    masked = [replace(sample, load_mask=lambda: everything) for sample in room]
+    with pytest.raises(DataError, match='no landmarks'):
+        find_landmarks(masked, 2.0, folder, QUIET)
+
+
+def test_positions_alone_give_no_landmarks(room: list[Sample], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match='no landmarks'):
+        find_landmarks([sample.position_only() for sample in room], 2.0, tmp_path, QUIET)
 
 
 def test_a_frame_that_cannot_be_read_has_none(room: list[Sample], tmp_path: Path) -> None:

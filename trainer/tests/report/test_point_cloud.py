@@ -9,8 +9,7 @@ import pytest
 from implicit_loc.camera import Camera
 from implicit_loc.localizer import Localizer
 from implicit_loc.network import SceneGeometry
-from implicit_loc_trainer import cli
-from implicit_loc_trainer.commands import map as command
+from implicit_loc_trainer import cli, datasets
 from implicit_loc_trainer.datasets import Sample
 from implicit_loc_trainer.evaluation.colours import cell_colours
 from implicit_loc_trainer.report.ply import write_ply
@@ -180,7 +179,7 @@ def test_a_ply_file_holds_the_points(tmp_path):
 def map_command(monkeypatch, tmp_path):
     def run(*words, frames=3, predicted=None):
         monkeypatch.setattr(Localizer, 'load', lambda *_: FakeLocalizer(predicted or geometry()))
-        monkeypatch.setattr(command, 'open_dataset', lambda *_: [sample()] * frames)
+        monkeypatch.setattr(datasets, 'open_dataset', lambda *_: [sample()] * frames)
         target = ['--data', 'room', '--ply', str(tmp_path / 'map.ply')]
         return cli.main(['map', 'model.safetensors', *target, *words])
 

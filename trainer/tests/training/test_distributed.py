@@ -235,6 +235,36 @@ def test_uneven_machines_are_refused(environment: dict[str, str], message: str) 
         placement(RunConfig(device='cpu'), environment)
 
 
+@pytest.mark.parametrize(
+    ('environment', 'message'),
+    [
+        ({key: SLURM[key] for key in SLURM if key != 'SLURM_NTASKS'}, 'SLURM_NTASKS is not set'),
+        (SLURM | {'SLURM_NNODES': 'two'}, "SLURM_NNODES is 'two', not a number.*--nodes"),
+        (SLURM | {'SLURM_NNODES': '0'}, "SLURM_NNODES is '0', not a number above 0"),
+        ({'TORCHELASTIC_RUN_ID': '1', 'WORLD_SIZE': '8'}, 'LOCAL_WORLD_SIZE is not set.*torchrun'),
+    ],
+)
+def test_a_launcher_that_does_not_say_how_many_is_one_clear_error(
+    environment: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        placement(RunConfig(device='cpu'), environment)
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        ({'devices': -1}, 'run.devices is -1; it must be at least 0'),
+        ({'seed': -1}, 'run.seed is -1; it must be at least 0'),
+        ({'seed': 2**32}, 'run.seed is 4294967296; it must be at most 4294967295'),
+    ],
+)
+def test_runs_out_of_range_are_refused(values: dict[str, int], message: str) -> None:
+    RunConfig(devices=0, seed=2**32 - 1)
+    with pytest.raises(ConfigError, match=message):
+        RunConfig(**values)  # type: ignore[arg-type]
+
+
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)

@@ -1,11 +1,14 @@
 """Positions alone: what they teach, what they cannot, and who refuses them."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from rich.console import Console
 from scipy.spatial.transform import Rotation
 
 from implicit_loc.camera import Camera
@@ -15,7 +18,7 @@ from implicit_loc_trainer import cli
 from implicit_loc_trainer.datasets import DataError, Sample, open_dataset
 from implicit_loc_trainer.datasets.sample import check_orientations
 from implicit_loc_trainer.evaluation.frames import evaluate, summary
-from implicit_loc_trainer.recipes.recipe import Recipe
+from implicit_loc_trainer.recipes.recipe import Recipe, load_recipe
 from implicit_loc_trainer.recipes.sections import (
     AugmentationConfig,
     ConfigError,
@@ -23,11 +26,15 @@ from implicit_loc_trainer.recipes.sections import (
     LossConfig,
     RunConfig,
 )
-from implicit_loc_trainer.training import losses
+from implicit_loc_trainer.training import frame_decoding, losses
+from implicit_loc_trainer.training.fine_tuning import fine_tuning_recipe
+from implicit_loc_trainer.training.frame_cache import FrameCache
 from implicit_loc_trainer.training.loading import TrainingSet, collate
 from implicit_loc_trainer.training.mixed_recordings import check_one_shape
 
-CHECKPOINT = Path(__file__).parents[3] / 'models' / 'demo_room.safetensors'
+ROOT = Path(__file__).parents[3]
+CHECKPOINT = ROOT / 'models' / 'demo_room.safetensors'
+DEFAULT = ROOT / 'trainer' / 'configs' / 'default.yaml'
 CAMERA = Camera(64, 48, 50.0, 50.0, 31.5, 23.5)
 
 
@@ -121,7 +128,60 @@ def test_positions_of_held_out_frames_lower_their_error(
     assert 'speed' in capsys.readouterr().err
 
 
+def _beside_default_recipe(folder: Path) -> Path:
+    """A checkpoint beside the recipe of a default training."""
+    shutil.copy(DEFAULT, folder / 'recipe.yaml')
+    return Path(shutil.copy(CHECKPOINT, folder))
+
+
+def test_positions_alone_refine_a_training_with_landmarks(tmp_path: Path) -> None:
+    earlier = load_recipe(DEFAULT)
+    assert earlier.loss.landmarks
+    assert earlier.optimizer.frozen_stages
+    assert earlier.network.backbone_weights
+    names = [sample.name for sample in open_dataset('demo-room', 'test')][:4]
+    held_out = tmp_path / 'held_out.txt'
+    held_out.write_text('\n'.join(names))
+    checkpoint, output = _beside_default_recipe(tmp_path), tmp_path / 'tuned'
+    command = ['finetune', str(checkpoint), '--positions', 'demo-room', '--split', str(held_out)]
+    command += ['--epochs', '1', '--output', str(output), '--set', 'run.device=cpu']
+    assert cli.main([*command, 'run.threads=1', 'optimizer.batch_size=2']) == 0
+    tuned = load_recipe(output / 'recipe.yaml')
+    assert (tuned.loss.landmarks, tuned.loss.landmark_depth) == (0, 0)
+    assert tuned.loss.consistency == earlier.loss.consistency
+    assert tuned.network.backbone_weights == ''
+    assert (output / 'checkpoint.safetensors').is_file()
+
+
+def test_whole_poses_beside_positions_keep_the_landmarks(tmp_path: Path) -> None:
+    checkpoint = _beside_default_recipe(tmp_path)
+    recipe = fine_tuning_recipe(checkpoint, 'demo-room', str(tmp_path), 1, more=['demo-room'])
+    assert recipe.loss == load_recipe(DEFAULT).loss
+    assert recipe.network.backbone_weights == ''
+
+
 def _median_translation(checkpoint: Path, split: Path) -> float:
     localizer = Localizer.load(checkpoint, 'cpu')
     frames = evaluate(localizer, open_dataset('demo-room', split), shown=0).frames
     return summary(frames).median_translation_m
+
+
+def test_a_recording_of_positions_with_bad_images_has_not_vanished(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the training takes without orientations is looked for without them."""
+
+    def cut_short() -> NDArray[np.uint8]:
+        raise DataError('cut short')
+
+    def positions(path: str, _split: str, orientations: bool = True) -> list[Sample]:
+        if orientations:
+            raise DataError(f'{path} has no orientations')
+        return samples
+
+    samples = [sample.position_only() for sample in _samples()]
+    samples[1] = replace(samples[1], load_image=cut_short)
+    monkeypatch.setattr(frame_decoding, 'open_dataset', positions)
+    config = DataConfig(path='made-up', positions_only=True)
+    with pytest.raises(DataError, match=r'1 frames of 4 cannot be read so far.*cut short'):
+        FrameCache(samples, 48, config, Console()).frames(on_disk=False)

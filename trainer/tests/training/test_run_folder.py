@@ -57,9 +57,24 @@ def test_a_helper_process_does_not_keep_the_lock(tmp_path: Path) -> None:
 def test_half_files_of_a_killed_training_are_removed(tmp_path: Path) -> None:
     (tmp_path / '.last.ckpt.123.tmp').touch()
     (tmp_path / '.checkpoint.safetensors.123.part').touch()
+    (tmp_path / '.report.html.7.tmp').touch()
     (tmp_path / 'last.ckpt').touch()
     with locked(tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == ['.lock', 'last.ckpt']
+
+
+def test_hidden_files_of_others_stay(tmp_path: Path) -> None:
+    """The folder of a run may be one that other programs write to."""
+    foreign = ['.last.ckpt.mine.tmp', '.notes.123.tmp', '.video.mp4.part', '.x.tmp']
+    for name in foreign:
+        (tmp_path / name).touch()
+    with locked(tmp_path):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        '.last.ckpt.mine.tmp',
+        '.lock',
+        *foreign[1:],
+    ]
 
 
 def test_memory_is_told_in_words() -> None:

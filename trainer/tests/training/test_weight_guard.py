@@ -10,7 +10,7 @@ import small_training
 import torch
 from safetensors.torch import load_file
 
-from implicit_loc_trainer.training import loading
+from implicit_loc_trainer.training import lightning_trainer, loading
 from implicit_loc_trainer.training.loading import Batch
 from implicit_loc_trainer.training.run_folder import CHECKPOINT, LAST_GOOD, STATE
 from implicit_loc_trainer.training.runs import train
@@ -39,13 +39,22 @@ def _state(folder: Path) -> dict[str, Any]:
     return state
 
 
-@pytest.mark.parametrize('field', ['world_from_camera', 'focal_length', 'rays'])
+@pytest.mark.parametrize(
+    ('field', 'precision'),
+    [
+        ('world_from_camera', '32-true'),
+        ('focal_length', '32-true'),
+        ('rays', '32-true'),
+        ('rays', 'bf16-mixed'),
+    ],
+)
 def test_the_update_of_a_bad_batch_does_not_happen(
-    field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    field: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights, moments and batch statistics after (good, bad) are those after (good)."""
     states = []
     small_training.use(monkeypatch, small_training.samples(8))
+    monkeypatch.setattr(lightning_trainer, '_precision', lambda _: precision)
     for name, bad, frames in (('one', set(), 4), ('two', {1}, 8)):
         recipe = small_training.recipe(tmp_path / name, validate_every=9)
         with monkeypatch.context() as patch:

@@ -27,4 +27,4 @@ def require(
         for name, limit in limits.items():
             found = getattr(values, name)
             if not fits(found, limit):
-                raise ConfigError(f'{section}.{name} is {found}; it must be {words} {limit:g}')
+                raise ConfigError(f'{section}.{name} is {found}; it must be {words} {limit:.10g}')

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from implicit_loc_trainer.recipes.sections.ranges import require
 
+# NumPy takes no larger one.
+_LARGEST_SEED = 2**32 - 1
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -15,7 +18,7 @@ class RunConfig:
         device: 'auto', 'cpu' or 'cuda'.
         devices: GPUs of this machine (processes on a CPU) that share every batch; 0 = all GPUs.
             Where torchrun or SLURM started the processes, their number counts instead.
-        seed: of weights, order and augmentation.
+        seed: of weights, order and augmentation; 32 bits without a sign.
         validate_every: epochs between validations.
         threads: of PyTorch on a CPU; 0 = its own choice.
         workers: processes that make the views on a CPU; 0 = the training's own. On CUDA there
@@ -38,5 +41,6 @@ class RunConfig:
     report: bool = True
 
     def __post_init__(self) -> None:
-        require('run', self, at_least={'validate_every': 1, 'threads': 0, 'workers': 0})
-        require('run', self, at_least={'save_every_minutes': 0})
+        zero = dict.fromkeys(('devices', 'seed', 'threads', 'workers', 'save_every_minutes'), 0)
+        at_least = {**zero, 'validate_every': 1}
+        require('run', self, at_least=at_least, at_most={'seed': _LARGEST_SEED})

@@ -19,7 +19,7 @@ from implicit_loc_trainer.recipes.recipe import Recipe
 from implicit_loc_trainer.training.distributed import worker
 from implicit_loc_trainer.training.distributed.placement import Placement
 
-_GO_ON = 'the same command goes on after the last whole epoch'
+_GO_ON = 'the same command goes on where it stopped'
 
 
 class ProcessError(ImplicitLocError):

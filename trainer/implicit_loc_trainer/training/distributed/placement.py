@@ -63,7 +63,7 @@ def placement(run: RunConfig, environment: Mapping[str, str] = os.environ) -> Pl
     there = torch.cuda.device_count() if on_gpu else None
     if 'TORCHELASTIC_RUN_ID' in environment:
         found = _from_torchrun(on_gpu, environment)
-    elif 'SLURM_STEP_ID' in environment and int(environment.get('SLURM_STEP_NUM_TASKS', 1)) > 1:
+    elif 'SLURM_STEP_ID' in environment and environment.get('SLURM_STEP_NUM_TASKS', '1') != '1':
         found = _from_slurm(on_gpu, environment)
     else:
         found = Placement(on_gpu, devices=run.devices or there or 1)
@@ -97,7 +97,9 @@ def _on_gpu(device: str) -> bool:
 
 
 def _from_torchrun(on_gpu: bool, environment: Mapping[str, str]) -> Placement:
-    total, here = int(environment['WORLD_SIZE']), int(environment['LOCAL_WORLD_SIZE'])
+    advice = 'start the processes with torchrun'
+    total = _count(environment, 'WORLD_SIZE', advice)
+    here = _count(environment, 'LOCAL_WORLD_SIZE', advice)
     if total % here:
         raise ConfigError(
             f'torchrun started {total} processes, {here} of them on this machine: '
@@ -107,10 +109,21 @@ def _from_torchrun(on_gpu: bool, environment: Mapping[str, str]) -> Placement:
 
 
 def _from_slurm(on_gpu: bool, environment: Mapping[str, str]) -> Placement:
-    total, machines = int(environment['SLURM_NTASKS']), int(environment['SLURM_NNODES'])
+    advice = 'give srun --ntasks, --nodes and --ntasks-per-node'
+    total = _count(environment, 'SLURM_NTASKS', advice)
+    machines = _count(environment, 'SLURM_NNODES', advice)
     if environment.get('SLURM_NTASKS_PER_NODE') != str(total // machines):
         raise ConfigError(
             f'srun started {total} tasks on {machines} machines: say how many run on each '
             'with --ntasks-per-node, the same number everywhere'
         )
     return Placement(on_gpu, total // machines, machines, 'slurm')
+
+
+def _count(environment: Mapping[str, str], name: str, advice: str) -> int:
+    found = environment.get(name)
+    if found is None:
+        raise ConfigError(f'{name} is not set, which says how many processes train: {advice}')
+    if not (found.isdecimal() and int(found)):
+        raise ConfigError(f'{name} is {found!r}, not a number above 0: {advice}')
+    return int(found)
