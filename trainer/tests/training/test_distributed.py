@@ -42,7 +42,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 @pytest.fixture(scope='module')
 def alone() -> dict[str, Any]:
     """What one process found with the same batches."""
-    return two_processes.train()
+    threads = torch.get_num_threads()
+    # As many as the two have: others sum in another order.
+    torch.set_num_threads(1)
+    try:
+        return two_processes.train()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_two_processes_share_the_batches_of_one(
@@ -59,8 +65,9 @@ def test_two_processes_have_the_losses_of_one(
     pair: list[dict[str, Any]], alone: dict[str, Any]
 ) -> None:
     """Loss means, batch norms, clipped gradients, schedule and a head that waits, all global."""
+    # The last layer of every head computes in float32.
     for process in pair:
-        assert process['losses'] == pytest.approx(alone['losses'], rel=1e-9)
+        assert process['losses'] == pytest.approx(alone['losses'], rel=1e-6)
     assert len(set(alone['losses'])) == two_processes.STEPS
 
 
@@ -71,7 +78,7 @@ def test_two_processes_learn_the_weights_of_one(
         assert process['state'].keys() == alone['state'].keys()
         for name, tensor in alone['state'].items():
             torch.testing.assert_close(
-                process['state'][name], tensor, rtol=1e-6, atol=1e-8, msg=name
+                process['state'][name], tensor, rtol=1e-5, atol=1e-7, msg=name
             )
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,11 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, few_frames: Path) -> None:
     recipe = _recipe_file(tmp_path, few_frames, output=str(tmp_path / 'run'))
     command = [sys.executable, '-m', 'implicit_loc_trainer.cli', 'train', str(recipe)]
     process = subprocess.Popen(
-        [*command, '--optimizer.epochs', '1000'], stderr=subprocess.PIPE, text=True
+        [*command, '--optimizer.epochs', '1000'],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests themselves run in the background, the shell has switched Ctrl-C off.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 200
     while not (tmp_path / 'run' / 'last.ckpt').is_file() and time.monotonic() < deadline:
@@ -162,7 +167,7 @@ def test_a_folder_with_another_run_is_not_overwritten(
         (['--data.path', '/nowhere'], '/nowhere: it does not exist'),
         (['--data.train_split', '/nowhere.txt'], 'nowhere.txt'),
         (['--network.backbone', 'vgg'], "'vgg' is not known"),
-        (['--network.stride', '5'], 'stride is 5'),
+        (['--network.stride', '5'], 'the stride 5 is not known; known are 4, 8, 16'),
         (['--optimizer.batch_size', '64'], 'lower optimizer.batch_size'),
         (['--run.device', 'abacus'], "'abacus'"),
         (['--run.validate_every', '0'], 'run.validate_every is 0; it must be at least 1'),
