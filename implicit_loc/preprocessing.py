@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from implicit_loc.camera import Camera
+from implicit_loc.camera import Camera, output_size
 from implicit_loc.errors import ImageError
 
 ByteImage = NDArray[np.uint8]
@@ -64,3 +64,37 @@ def normalise(images: Tensor) -> Tensor:
     deviation = torch.tensor(STANDARD_DEVIATION, device=images.device)[:, None, None]
     values = images.to(torch.float32, memory_format=torch.channels_last)
     return (values / 255.0 - mean) / deviation
+
+
+def ignored_cells(
+    mask: NDArray[np.generic], camera: Camera, input_camera: Camera, stride: int
+) -> NDArray[np.bool_]:
+    """Output cells most of whose pixels are to be ignored.
+
+    Args:
+        mask: (H, W), non-zero = ignore.
+        camera: of the image, whose size the mask must have.
+        input_camera: of the network's input.
+        stride: pixels of the input per cell.
+
+    Returns:
+        (rows, columns) of the output.
+
+    Raises:
+        ImageError: the mask has another size.
+    """
+    if mask.shape != (camera.height, camera.width):
+        raise ImageError(
+            f'the mask has shape {mask.shape}, its image has '
+            f'{camera.height} rows and {camera.width} columns: they must agree'
+        )
+    width, height = input_camera.width, input_camera.height
+    ignored = cv2.resize(
+        (mask != 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA
+    )
+    rows, columns = output_size(width, height, stride)
+    # The last cells may reach over the edge: what lies beyond is as what lies at it.
+    padding = ((0, rows * stride - height), (0, columns * stride - width))
+    padded = np.pad(ignored, padding, mode='edge')
+    shares = padded.reshape(rows, stride, columns, stride).mean(axis=(1, 3))
+    return np.asarray(shares > 0.5)
