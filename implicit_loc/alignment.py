@@ -1,28 +1,18 @@
 """Weighted rigid alignment of two point clouds (Kabsch 1976, Altillawi et al. 2023, eq. 2-4).
 
-`align` is differentiable and batched, for training. `align_one` is the same closed form for one
-image at inference, in float64 on the host: a GPU takes longer for one 3x3 SVD than for half of
-the network. It says why where the clouds do not determine a pose.
+Differentiable and batched, for training and for inference.
 """
 
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from implicit_loc.errors import AlignmentError
 from implicit_loc.poses import rigid_transform, skew, unskew
 
 # Smallest sum of two singular values, relative to the largest, that still fixes the rotation.
 _DEGENERATE = 1e-6
-
-# Spread below which all points count as one, square metres.
-_ONE_POINT_M2 = 1e-12
-
-FloatArray = NDArray[np.float64]
 
 
 def align(world_points: Tensor, camera_points: Tensor, weights: Tensor) -> Tensor:
@@ -92,46 +82,3 @@ class _NearestRotation(torch.autograd.Function):
         right_hand = unskew(rotation.mT @ gradient)[..., None]
         omega = vectors @ (inverse[..., None] * (vectors.mT @ right_hand))
         return torch.where(finite, rotation @ skew(omega[..., 0]), torch.nan)
-
-
-def align_one(
-    world_points: FloatArray, camera_points: FloatArray, weights: FloatArray
-) -> FloatArray:
-    """The weighted rigid alignment of one image, on the host.
-
-    Args:
-        world_points: (N, 3), metres.
-        camera_points: (N, 3), metres.
-        weights: non-negative, (N,); their scale does not matter.
-
-    Returns:
-        world_from_camera, (4, 4).
-
-    Raises:
-        AlignmentError: fewer than three cells have weight, a weight is negative, something is
-            not finite, or the points lie on a line, so that the rotation is not determined.
-    """
-    for name, values in (
-        ('world points', world_points),
-        ('camera points', camera_points),
-        ('weights', weights),
-    ):
-        if not np.isfinite(values).all():
-            raise AlignmentError(f'the predicted {name} are not finite')
-    if (weights < 0).any():
-        raise AlignmentError(f'{int((weights < 0).sum())} cells have a negative weight')
-    if np.count_nonzero(weights) < 3:
-        raise AlignmentError(f'{np.count_nonzero(weights)} cells have weight: a pose needs three')
-    shares = (weights / weights.sum())[:, None]
-    world_mean, camera_mean = (shares * world_points).sum(0), (shares * camera_points).sum(0)
-    world_centred, camera_centred = world_points - world_mean, camera_points - camera_mean
-    left, values, right = np.linalg.svd((shares * world_centred).T @ camera_centred)
-    sign = np.sign(np.linalg.det(left @ right))
-    if values[1] + sign * values[2] <= _DEGENERATE * values[0] or values[0] <= _ONE_POINT_M2:
-        raise AlignmentError(
-            'the predicted points lie on a line or in one point: they do not fix a rotation'
-        )
-    world_from_camera = np.eye(4)
-    world_from_camera[:3, :3] = (left * (1.0, 1.0, sign)) @ right
-    world_from_camera[:3, 3] = world_mean - world_from_camera[:3, :3] @ camera_mean
-    return world_from_camera
