@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from implicit_loc.backbones import BACKBONES
 from implicit_loc.errors import CheckpointError
+from implicit_loc.landmark_map import DESCRIPTOR_STRIDES, LandmarkMap
 from implicit_loc.layers import Head, pointwise, separable
 from implicit_loc.outputs import CAMERA_OUTPUTS, DEPTH_SCALES, WORLD_OUTPUTS
 
@@ -86,16 +87,20 @@ class NetworkConfig(NetworkLayout):
         canonical_focal_length: pixels, at the size of the network's input.
         scene_centre: world point about which world points are predicted, metres.
         scene_scale: metres per unit of the network's outputs.
+        landmarks: how many the map holds; 0 = none.
     """
 
     canonical_focal_length: float = 525.0
     scene_centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scene_scale: float = 1.0
+    landmarks: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_positive('canonical focal length', self.canonical_focal_length)
         _require_positive('scene scale', self.scene_scale)
+        if not isinstance(self.landmarks, int) or self.landmarks < 0:
+            raise CheckpointError(f'the number of landmarks is {self.landmarks!r}')
 
 
 def _require_known(what: str, found: object, known: Collection[object]) -> None:
@@ -119,12 +124,15 @@ class SceneGeometry(Generic[Array]):
         weights: (..., h, w), in [0, 1].
         own_camera_points: (..., h, w, 3), metres in the camera frame, of networks that predict
             them; None where they follow from the depth.
+        descriptors: of the image at the stride of LandmarkMap, (..., h', w', C); None of maps
+            without landmarks.
     """
 
     world_points: Array
     depth: Array
     weights: Array
     own_camera_points: Array | None = None
+    descriptors: Array | None = None
 
     def camera_points(self, rays: Array) -> Array:
         """Points in the camera frame, metres, of the cells' unit-depth rays; (..., h, w, 3)."""
@@ -134,27 +142,35 @@ class SceneGeometry(Generic[Array]):
 
     def map(self, change: Callable[[Array], OtherArray]) -> 'SceneGeometry[OtherArray]':
         """The geometry with every array changed."""
-        own = self.own_camera_points
+        own, descriptors = self.own_camera_points, self.descriptors
         return SceneGeometry(
             change(self.world_points),
             change(self.depth),
             change(self.weights),
             None if own is None else change(own),
+            None if descriptors is None else change(descriptors),
         )
 
 
 class SceneNetwork(nn.Module):
-    """A backbone, a top-down decoder down to the output's stride, and three heads."""
+    """A backbone, a top-down decoder down to the output's stride, and three heads.
+
+    Attributes:
+        landmarks: of the place; None where the map has none, and during the training.
+    """
 
     scene_centre: Tensor
+    landmarks: LandmarkMap | None
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         self.backbone = BACKBONES[config.backbone]()
-        self.backbone.keep(config.stride, config.coarsest_stride)
+        finest = min(config.stride, *DESCRIPTOR_STRIDES)
+        self.backbone.keep(finest, config.coarsest_stride)
+        self._decoded = self.backbone.strides.index(config.stride)
         width = config.decoder_channels
-        channels = self.backbone.channels
+        channels = self.backbone.channels[self._decoded :]
         self.laterals = nn.ModuleList(pointwise(inputs, width) for inputs in channels)
         self.fusions = nn.ModuleList(separable(width, width) for _ in channels[1:])
         self.world_head = Head(width, WORLD_OUTPUTS[config.world_output].channels)
@@ -163,6 +179,22 @@ class SceneNetwork(nn.Module):
         centre = torch.tensor(config.scene_centre, dtype=torch.float32)
         self.register_buffer('scene_centre', centre, persistent=False)
         self._start_at_plausible_depth()
+        self.landmarks = self.empty_landmarks(config.landmarks) if config.landmarks else None
+
+    def empty_landmarks(self, count: int) -> LandmarkMap:
+        """Room for so many landmarks with descriptors of this network's features."""
+        return LandmarkMap(count, self._descriptor_channels())
+
+    def _descriptor_channels(self) -> list[int]:
+        found = zip(self.backbone.strides, self.backbone.channels, strict=True)
+        return [channels for stride, channels in found if stride in DESCRIPTOR_STRIDES]
+
+    def descriptor_features(self, image: Tensor) -> list[Tensor]:
+        """The backbone's features at DESCRIPTOR_STRIDES, of a normalised image (B, 3, H, W)."""
+        return self._descriptor_part(self.backbone(image))
+
+    def _descriptor_part(self, features: list[Tensor]) -> list[Tensor]:
+        return features[: len(DESCRIPTOR_STRIDES)]
 
     def _start_at_plausible_depth(self) -> None:
         # The middle of a sigmoid over [0.1, 10] m is 5 m, beyond the walls of most rooms, and
@@ -187,7 +219,8 @@ class SceneNetwork(nn.Module):
             Geometry of (B, ceil(H / stride), ceil(W / stride)) cells, float32.
         """
         config = self.config
-        fused = self._fuse(self.backbone(image))
+        features = self.backbone(image)
+        fused = self._fuse(features[self._decoded :])
         world = WORLD_OUTPUTS[config.world_output].points(self.world_head(fused))
         camera = self.depth_head(fused)
         weights = self.weight_head(fused)[:, 0].sigmoid()
@@ -206,6 +239,9 @@ class SceneNetwork(nn.Module):
             depth=depth,
             weights=weights,
             own_camera_points=own_camera_points,
+            descriptors=self.landmarks(self._descriptor_part(features))
+            if self.landmarks is not None
+            else None,
         )
 
     def _fuse(self, features: list[Tensor]) -> Tensor:

@@ -118,7 +118,7 @@ def load_backbone(network: SceneNetwork, weights: str) -> None:
         if not torch.isfinite(found).all():
             raise ConfigError(f'network.backbone_weights: {theirs!r} of {path} is not finite')
         wanted.copy_(found)
-    whole.keep(network.config.stride, network.config.coarsest_stride)
+    whole.keep(network.backbone.strides[0], network.backbone.strides[-1])
     network.backbone.load_state_dict(whole.state_dict())
 
 
