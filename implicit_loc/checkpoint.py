@@ -16,11 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from implicit_loc.calibration import Calibration, parse_calibration
 from implicit_loc.camera import Camera
 from implicit_loc.errors import CameraError, CheckpointError
 from implicit_loc.network import NetworkConfig, SceneNetwork
 
 FORMAT = 1
+_NEVER_FILLED = 'covariance_calibration'
 _HEADER_KEY = 'implicit_loc'
 _HELP = 'use a file that `implicit-loc train` wrote'
 
@@ -37,7 +39,7 @@ class CheckpointDescription:
         dataset_fingerprint: hash of the names and poses of its training frames.
         extent: least and largest camera position in training, ((3), (3)), metres.
         keyframes: training poses, thinned, each x y z qx qy qz qw (world_from_camera).
-        covariance_calibration: factors on the covariance; empty while it is not calibrated.
+        calibration: of covariance and confidence; the default one where there was none.
         validation: figures on held-out frames at the end of training.
         software_version: of the trainer that wrote the file.
         format_version: of the file.
@@ -50,7 +52,7 @@ class CheckpointDescription:
     dataset_fingerprint: str
     extent: tuple[tuple[float, ...], tuple[float, ...]]
     keyframes: tuple[tuple[float, ...], ...] = ()
-    covariance_calibration: tuple[float, ...] = ()
+    calibration: Calibration = field(default_factory=Calibration)
     validation: Mapping[str, float] = field(default_factory=dict)
     software_version: str = ''
     format_version: int = FORMAT
@@ -68,7 +70,7 @@ def save_checkpoint(
         path: ends in .safetensors by convention; its folder must exist.
         network: whose weights to save.
         description: becomes the header.
-        half_precision: convolution weights as fp16; biases and statistics stay fp32.
+        half_precision: convolution weights as fp16; everything else keeps its type.
 
     Raises:
         CheckpointError: a weight is not finite, or not within fp16's range.
@@ -76,12 +78,37 @@ def save_checkpoint(
     """
     path = Path(path)
     tensors = {}
+    learned = {name for name, parameter in network.named_parameters() if parameter.ndim > 1}
     for name, tensor in _stored_tensors(network).items():
-        shrink = half_precision and tensor.ndim > 1
-        stored = tensor.detach().to('cpu', torch.float16 if shrink else torch.float32)
+        shrink = half_precision and name in learned
+        stored = tensor.detach().to('cpu', torch.float16 if shrink else tensor.dtype)
         if not torch.isfinite(stored).all():
             raise CheckpointError(f'the weight {name} is not finite as {stored.dtype}: not saved')
         tensors[name] = stored.contiguous()
+    _write(path, tensors, description)
+
+
+def save_described_anew(
+    source: str | Path, path: str | Path, description: CheckpointDescription
+) -> None:
+    """Write the weights of a checkpoint, as they are stored, under another description.
+
+    Args:
+        source: the checkpoint, which may be `path` itself.
+        path: an existing file is replaced only by a whole one.
+        description: becomes the header; of the same network.
+
+    Raises:
+        CheckpointError: the source cannot be read.
+        OSError: the file cannot be written.
+    """
+    load_checkpoint(source)
+    with safe_open(Path(source).expanduser(), framework='pt') as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    _write(Path(path), tensors, description)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], description: CheckpointDescription) -> None:
     header = {_HEADER_KEY: json.dumps(asdict(description), sort_keys=True, allow_nan=False)}
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.part')
     try:
@@ -166,6 +193,8 @@ def _read_header(path: Path, metadata: Mapping[str, str]) -> CheckpointDescripti
 
 
 def _parse_header(header: dict[str, Any]) -> CheckpointDescription:
+    # What no version has ever filled; `calibration` has taken its place.
+    header = {name: value for name, value in header.items() if name != _NEVER_FILLED}
     known = {item.name for item in fields(CheckpointDescription)}
     if unknown := header.keys() - known:
         raise ValueError(f'unknown entry {sorted(unknown)[0]!r}')
@@ -182,6 +211,8 @@ def _parse_header(header: dict[str, Any]) -> CheckpointDescription:
             'training_camera': Camera(**{**camera, 'distortion': tuple(camera['distortion'])}),
             'extent': (tuple(least), tuple(largest)),
             'keyframes': tuple(tuple(pose) for pose in header['keyframes']),
-            'covariance_calibration': tuple(header['covariance_calibration']),
+            'calibration': parse_calibration(header['calibration'])
+            if 'calibration' in header
+            else Calibration(),
         }
     )

@@ -2,20 +2,23 @@
 
 import math
 import time
-from dataclasses import dataclass
-from functools import lru_cache
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from implicit_loc import preprocessing, uncertainty
-from implicit_loc.alignment import align_one
+from implicit_loc import landmark_alignment, preprocessing, uncertainty
 from implicit_loc.camera import Camera
+from implicit_loc.cells import cells_of_prediction
 from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint
-from implicit_loc.errors import CameraError, ImplicitLocError
+from implicit_loc.confidence import Evidence
+from implicit_loc.errors import AlignmentError, CameraError, ImplicitLocError
+from implicit_loc.landmark_alignment import Landmarks, Sight
 from implicit_loc.network import SceneGeometry, SceneNetwork
+from implicit_loc.solvers import DEFAULT_SOLVER, require_solver, solve
 from implicit_loc.uncertainty import ResidualStatistics
 
 FloatArray = NDArray[np.float64]
@@ -30,18 +33,26 @@ class PoseEstimate:
 
     Attributes:
         world_from_camera: (4, 4), metres, optical frame.
+        first_pose: world_from_camera of the closed form that the pose was refined from; without
+            refinement the same pose.
+        used_consensus: whether the pose comes from the robust fallback.
         covariance: (6, 6) of the camera's pose: x y z, then rotation about the fixed axes
             X Y Z of the world frame; m2 and rad2.
         confidence: in [0, 1].
+        evidence: what the confidence follows from.
         residuals: agreement of the predicted clouds under the pose.
         geometry: the prediction: world points (h, w, 3), depth (h, w), weights (h, w).
         camera: intrinsics of the network's input, to which the cells belong.
-        timings: seconds of 'preprocessing', 'network', 'alignment' and 'total'.
+        timings: seconds of 'preprocessing', 'network', 'alignment', 'refinement', 'consensus',
+            'uncertainty' (those that were needed) and 'total'.
     """
 
     world_from_camera: FloatArray
+    first_pose: FloatArray
+    used_consensus: bool
     covariance: FloatArray
     confidence: float
+    evidence: Evidence
     residuals: ResidualStatistics
     geometry: SceneGeometry[NDArray[np.float32]]
     camera: Camera
@@ -57,28 +68,38 @@ class Localizer:
         network: in evaluation mode.
         description: of the checkpoint that it came from.
         device: 'auto' (CUDA where there is one), 'cpu', 'cuda' or 'cuda:N'.
+        solver: how the pose is found, a key of implicit_loc.solvers.SOLVERS.
 
     Raises:
-        ImplicitLocError: the device does not exist.
+        ImplicitLocError: the device or the solver does not exist.
     """
 
     def __init__(
-        self, network: SceneNetwork, description: CheckpointDescription, device: str = 'auto'
+        self,
+        network: SceneNetwork,
+        description: CheckpointDescription,
+        device: str = 'auto',
+        solver: str = DEFAULT_SOLVER,
     ) -> None:
+        require_solver(solver)
+        self.solver = solver
         self.description = description
         self.device = _select_device(device)
         self._autocast = self.device.type == 'cuda'
+        self._landmarks = _landmarks_on_host(network, description)
         self._network = network.eval().to(self.device).to(memory_format=torch.channels_last)
 
     @classmethod
-    def load(cls, path: str | Path, device: str = 'auto') -> 'Localizer':
+    def load(
+        cls, path: str | Path, device: str = 'auto', solver: str = DEFAULT_SOLVER
+    ) -> 'Localizer':
         """Read a checkpoint.
 
         Raises:
             CheckpointError: the file is missing, damaged, foreign or of another version.
-            ImplicitLocError: the device does not exist.
+            ImplicitLocError: the device or the solver does not exist.
         """
-        return cls(*load_checkpoint(path), device=device)
+        return cls(*load_checkpoint(path), device=device, solver=solver)
 
     def warm_up(self, camera: Camera | None = None) -> float:
         """Run on a grey image, so that the first real one is as fast as any.
@@ -93,49 +114,99 @@ class Localizer:
         grey = np.full((camera.height, camera.width, 3), 128, np.uint8)
         for _ in range(3):
             start = time.perf_counter()
-            self.predict(grey, camera)
+            # A grey image is of no place: its cells may well have no pose.
+            with suppress(AlignmentError):
+                self.localize(grey, camera)
         return time.perf_counter() - start
 
-    def localize(self, image: NDArray[np.uint8], camera: Camera) -> PoseEstimate:
+    def localize(
+        self,
+        image: NDArray[np.uint8],
+        camera: Camera,
+        mask: NDArray[np.generic] | None = None,
+    ) -> PoseEstimate:
         """Find the pose of one image.
 
         Args:
             image: RGB, (H, W, 3) uint8, as the camera makes it, distortion included.
             camera: its intrinsics at this size.
+            mask: pixels to ignore, (H, W), non-zero = ignore; None for none.
 
         Raises:
-            ImageError: the image is no uint8 RGB image of the camera's size.
+            ImageError: the image is no uint8 RGB image of the camera's size, or the mask has
+                another size.
             CameraError: the aspect ratio is far from the training camera's.
             AlignmentError: the prediction does not determine a pose.
         """
         start = time.perf_counter()
-        geometry, resized_camera, timings = self._predict_timed(image, camera)
-        before_alignment = time.perf_counter()
-        rays, visible = _rays(resized_camera, self.description.network.stride)
-        weights = np.where(visible, geometry.weights.ravel(), 0.0).astype(np.float64)
-        precise = geometry.map(lambda array: array.astype(np.float64))
-        world_points = precise.world_points.reshape(-1, 3)
-        with np.errstate(invalid='ignore'):  # an infinite depth is refused just below
-            camera_points = precise.camera_points(rays.reshape(precise.world_points.shape))
-        camera_points = camera_points.reshape(-1, 3)
-        pose = align_one(world_points, camera_points, weights)
-        residuals = uncertainty.residual_statistics(
-            pose, world_points, camera_points, rays, weights, resized_camera.focal_length
-        )
-        covariance = uncertainty.pose_covariance(
-            pose, camera_points, weights, residuals.alignment_rms_m
-        )
+        geometry, timings = self._predict_timed(image, camera)
+        estimate = self.solve(geometry, camera, mask)
+        total = {'total': time.perf_counter() - start}
+        return replace(estimate, timings=timings | estimate.timings | total)
+
+    def solve(
+        self,
+        geometry: SceneGeometry[NDArray[np.float32]],
+        camera: Camera,
+        mask: NDArray[np.generic] | None = None,
+        solver: str | None = None,
+    ) -> PoseEstimate:
+        """The pose that follows from a prediction, as `localize` finds it.
+
+        Args:
+            geometry: of `predict`.
+            camera: of the image that it was predicted from.
+            mask: as in `localize`.
+            solver: a key of implicit_loc.solvers.SOLVERS; None for the localizer's own.
+
+        Raises:
+            ImageError: the mask has another size than the camera.
+            AlignmentError: the prediction does not determine a pose.
+            ImplicitLocError: there is no such solver.
+        """
+        start = time.perf_counter()
+        resized_camera = preprocessing.input_camera(camera, self.description.input_height)
+        stride = self.description.network.stride
+        cells = cells_of_prediction(geometry, resized_camera, stride)
+        if mask is not None:
+            ignored = preprocessing.ignored_cells(mask, camera, resized_camera, stride)
+            visible = torch.from_numpy(~ignored.reshape(1, -1))
+            cells = replace(cells, weights=torch.where(visible, cells.weights, 0))
+        sight = self._sight(geometry, camera, resized_camera, mask)
+        solution = solve(cells, solver or self.solver, sight)
+        solved = time.perf_counter()
+        assessment = uncertainty.assess(solution, self.description)
         end = time.perf_counter()
-        timings |= {'alignment': end - before_alignment, 'total': end - start}
+        timings = {'uncertainty': end - solved, 'total': end - start}
         return PoseEstimate(
-            world_from_camera=pose,
-            covariance=covariance,
-            confidence=uncertainty.confidence(residuals, covariance),
-            residuals=residuals,
+            world_from_camera=solution.world_from_camera[0].numpy(),
+            first_pose=solution.first_pose[0].numpy(),
+            used_consensus=bool(solution.used_consensus[0]),
+            covariance=assessment.covariance,
+            confidence=assessment.confidence,
+            evidence=assessment.evidence,
+            residuals=assessment.residuals,
             geometry=geometry,
             camera=resized_camera,
-            timings=timings,
+            timings=solution.timings | timings,
         )
+
+    def _sight(
+        self,
+        geometry: SceneGeometry[NDArray[np.float32]],
+        camera: Camera,
+        resized_camera: Camera,
+        mask: NDArray[np.generic] | None,
+    ) -> Sight | None:
+        """What is needed to look for the map's landmarks; None where it has none."""
+        if self._landmarks is None or geometry.descriptors is None:
+            return None
+        descriptors = torch.from_numpy(geometry.descriptors)
+        if mask is None:
+            return Sight(self._landmarks, descriptors, resized_camera)
+        stride = landmark_alignment.STRIDE
+        ignored = preprocessing.ignored_cells(mask, camera, resized_camera, stride)
+        return Sight(self._landmarks, descriptors, resized_camera, ignored)
 
     def predict(
         self, image: NDArray[np.uint8], camera: Camera
@@ -145,7 +216,7 @@ class Localizer:
 
     def _predict_timed(
         self, image: NDArray[np.uint8], camera: Camera
-    ) -> tuple[SceneGeometry[NDArray[np.float32]], Camera, dict[str, float]]:
+    ) -> tuple[SceneGeometry[NDArray[np.float32]], dict[str, float]]:
         start = time.perf_counter()
         preprocessing.check_image(image, camera)
         self._check_aspect(camera)
@@ -165,11 +236,14 @@ class Localizer:
             if predicted.own_camera_points is not None:
                 parts.append(predicted.own_camera_points)
             arrays = torch.cat(parts, dim=-1)[0].float().cpu().numpy()
+            descriptors = None
+            if predicted.descriptors is not None:
+                descriptors = predicted.descriptors[0].cpu().numpy()
         finished = time.perf_counter()
         own = arrays[..., 5:] if predicted.own_camera_points is not None else None
-        geometry = SceneGeometry(arrays[..., :3], arrays[..., 3], arrays[..., 4], own)
+        geometry = SceneGeometry(arrays[..., :3], arrays[..., 3], arrays[..., 4], own, descriptors)
         timings = {'preprocessing': prepared - start, 'network': finished - prepared}
-        return geometry, resized_camera, timings
+        return geometry, timings
 
     def _check_aspect(self, camera: Camera) -> None:
         trained = self.description.training_camera
@@ -180,13 +254,19 @@ class Localizer:
             )
 
 
-@lru_cache(maxsize=16)
-def _rays(camera: Camera, stride: int) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Rays (N, 3) of all cells, and which of them the camera's model covers."""
-    rays = camera.rays(stride).reshape(-1, 3).astype(np.float64)
-    visible = np.asarray(np.isfinite(rays).all(axis=-1))
-    rays[~visible] = (0.0, 0.0, 1.0)
-    return rays, visible
+def _landmarks_on_host(
+    network: SceneNetwork, description: CheckpointDescription
+) -> Landmarks | None:
+    found = network.landmarks
+    if found is None:
+        return None
+    centre = np.array(description.network.scene_centre)
+    return Landmarks(
+        positions=found.positions.cpu().double().numpy() + centre,
+        descriptors=found.descriptors.cpu().float(),
+        directions=found.directions.cpu().double().numpy(),
+        distances=found.distances.cpu().double().numpy(),
+    )
 
 
 def _select_device(name: str) -> torch.device:

@@ -1,25 +1,37 @@
-"""Covariance and confidence of an aligned pose, from the residuals of its own alignment."""
+"""How good a pose is: covariance and confidence, from the cells that it has to explain."""
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from implicit_loc.cells import Cells
+from implicit_loc.checkpoint import CheckpointDescription
+from implicit_loc.confidence import (
+    INLIER_ANGLE_RAD,
+    INLIER_RELATIVE_DISTANCE,
+    RIGHT_M,
+    RIGHT_RAD,
+    Evidence,
+    confidence,
+)
+from implicit_loc.covariance import pose_covariance
+from implicit_loc.landmark_alignment import LANDMARK_COST
+from implicit_loc.poses import angle_between, quaternion_to_matrix
+from implicit_loc.robust import weighted_median
+from implicit_loc.solvers import Solution
 
 FloatArray = NDArray[np.float64]
 
-# Neighbouring cells see the same surface through overlapping receptive fields, so their errors
-# are not independent: about one in this many counts (an 8 x 8 neighbourhood).
-CELLS_PER_INDEPENDENT_CELL = 64.0
+# Nearer to the camera plane, a point has no pixel.
+_LEAST_DEPTH_M = 1e-3
 
-# Nobody's labels are better than this: 5 mm and 0.1 degrees.
-FLOOR_TRANSLATION_M = 0.005
-FLOOR_ROTATION_RAD = 0.0017
-
-# A cell agrees with the pose where its two points are this close, relative to its depth.
-INLIER_RELATIVE_DISTANCE = 0.1
-
-# Standard deviation of the position at which confidence has fallen to 1/e of the inlier ratio.
-_CONFIDENCE_SCALE_M = 0.5
+# A point farther off than this is not a prediction.
+_FARTHEST_M = 1e9
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,7 @@ class ResidualStatistics:
         alignment_rms_m: weighted root mean square distance of the two clouds, metres.
         alignment_median_m: weighted median distance of the two clouds, metres.
         reprojection_median_px: weighted median reprojection error of the world points, pixels
-            of the network's input.
+            of the network's input; infinite where most points lie behind the camera.
     """
 
     cells: int
@@ -42,101 +54,139 @@ class ResidualStatistics:
     reprojection_median_px: float
 
 
-def residual_statistics(
-    world_from_camera: FloatArray,
-    world_points: FloatArray,
-    camera_points: FloatArray,
-    rays: FloatArray,
-    weights: FloatArray,
-    focal_length: float,
-) -> ResidualStatistics:
-    """Statistics of one pose.
+@dataclass(frozen=True)
+class Assessment:
+    """How good a pose is.
+
+    Attributes:
+        covariance: (6, 6), as in PoseEstimate: symmetric and positive definite.
+        confidence: in [0, 1].
+        evidence: what the confidence follows from.
+        residuals: agreement of the predicted clouds under the pose.
+    """
+
+    covariance: FloatArray
+    confidence: float
+    evidence: Evidence
+    residuals: ResidualStatistics
+
+
+def assess(solution: Solution, description: CheckpointDescription) -> Assessment:
+    """Covariance and confidence of the pose of one image.
 
     Args:
-        world_from_camera: (4, 4).
-        world_points: (N, 3), metres.
-        camera_points: (N, 3), metres.
-        rays: unit-depth rays of the cells, (N, 3).
-        weights: (N,), at least one positive.
-        focal_length: of the network's input, pixels.
+        solution: of one image, B = 1, on any device, whichever solver found it; its poses are
+            finite.
+        description: of the checkpoint, whose calibration and keyframes are used.
     """
-    rotation, translation = world_from_camera[:3, :3], world_from_camera[:3, 3]
-    seen = (world_points - translation) @ rotation
-    distances = np.linalg.norm(seen - camera_points, axis=-1)
-    shares = weights / weights.sum()
-    # A point behind the camera has no pixel; it counts as infinitely far off.
-    in_front = seen[:, 2] > 1e-3
-    offsets = seen[:, :2] / np.where(in_front, seen[:, 2], 1.0)[:, None] - rays[:, :2]
-    pixels = np.where(in_front, focal_length * np.linalg.norm(offsets, axis=-1), np.inf)
-    agrees = distances < INLIER_RELATIVE_DISTANCE * camera_points[:, 2]
-    return ResidualStatistics(
-        cells=int(np.count_nonzero(weights)),
-        inlier_ratio=float(np.clip((shares * agrees).sum(), 0.0, 1.0)),
-        alignment_rms_m=float(np.sqrt((shares * distances**2).sum())),
-        alignment_median_m=weighted_median(distances, shares),
-        reprojection_median_px=weighted_median(pixels, shares),
+    pose = _on_host(solution.world_from_camera)
+    first = _on_host(solution.first_pose)
+    cells, landmarks = _usable(solution.cells), solution.on_landmarks
+    if landmarks is not None and landmarks.is_found:
+        found = _usable(landmarks.cells)
+        covariance = pose_covariance(found, pose, description.calibration, LANDMARK_COST)
+    else:
+        covariance = pose_covariance(cells, pose, description.calibration)
+    residuals, agreement = _agreement(cells, pose)
+    evidence = Evidence(
+        **agreement,
+        landmark_share=0.0 if landmarks is None else landmarks.share,
+        **deviations(covariance),
+        moved_m=float((pose - first)[0, :3, 3].norm()),
+        turned_rad=float(angle_between(pose[0, :3, :3], first[0, :3, :3])),
+        **_distances(pose[0], description),
+    )
+    probability = confidence(evidence, description.calibration.confidence)
+    return Assessment(covariance, probability, evidence, residuals)
+
+
+def deviations(covariance: FloatArray) -> dict[str, float]:
+    """The entries of Evidence that follow from a pose's covariance (6, 6)."""
+    position, rotation = covariance[:3, :3], covariance[3:, 3:]
+    return {
+        'deviation_m': math.sqrt(np.linalg.eigvalsh(position)[-1]),
+        'deviation_rad': math.sqrt(np.linalg.eigvalsh(rotation)[-1]),
+    }
+
+
+def _on_host(values: Tensor) -> Tensor:
+    return values.detach().to('cpu', torch.float64)
+
+
+def _usable(cells: Cells) -> Cells:
+    """The cells in float64 on the host, those that cannot count without weight and at zero."""
+    weights = _on_host(cells.weights)
+    world_points, camera_points = _on_host(cells.world_points), _on_host(cells.camera_points)
+    rays = _on_host(cells.rays)
+    usable = (weights > 0) & (weights < torch.inf)
+    for part in (world_points, camera_points, rays):
+        usable &= (part.abs() < _FARTHEST_M).all(dim=-1)
+    weights = torch.where(usable, weights, 0)
+    largest = weights.amax(dim=-1, keepdim=True)
+    return Cells(
+        torch.where(usable[..., None], world_points, 0),
+        torch.where(usable[..., None], camera_points, 0),
+        torch.where(usable[..., None], rays, 0),
+        # Their sum could exceed any range.
+        weights / torch.where(largest > 1, largest, 1),
+        _on_host(cells.focal_length),
     )
 
 
-def pose_covariance(
-    world_from_camera: FloatArray,
-    camera_points: FloatArray,
-    weights: FloatArray,
-    alignment_rms_m: float,
-) -> FloatArray:
-    """Covariance of the camera's pose from the normal equations of the rigid alignment.
-
-    A perturbation (dt, dtheta) of the pose in the world frame moves an aligned point by
-    dt + dtheta x (R c); the information of independent cells adds up.
-
-    Args:
-        world_from_camera: (4, 4).
-        camera_points: (N, 3), metres.
-        weights: (N,), at least one positive.
-        alignment_rms_m: weighted root mean square residual, metres.
-
-    Returns:
-        (6, 6): x y z, then rotation about the fixed axes X Y Z of the world; m2 and rad2.
-        Positive definite.
-    """
-    shares = weights / weights.sum()
-    arms = camera_points @ world_from_camera[:3, :3].T
-    effective = 1.0 / np.square(shares).sum()
-    independent = max(effective / CELLS_PER_INDEPENDENT_CELL, 1.0)
-    variance = alignment_rms_m**2 / 3.0 + FLOOR_TRANSLATION_M**2
-    mean_arm = shares @ arms
-    second_moment = (arms * shares[:, None]).T @ arms
-    information = np.zeros((6, 6))
-    information[:3, :3] = np.eye(3)
-    information[:3, 3:] = -_skew(mean_arm)
-    information[3:, :3] = _skew(mean_arm)
-    information[3:, 3:] = np.trace(second_moment) * np.eye(3) - second_moment
-    # A millionth of the information of points at a metre keeps nearly collinear clouds solvable.
-    information += 1e-6 * np.eye(6)
-    covariance = np.linalg.inv(information) * variance / independent
-    floor = np.repeat([FLOOR_TRANSLATION_M**2, FLOOR_ROTATION_RAD**2], 3)
-    covariance = covariance + np.diag(floor)
-    symmetric: FloatArray = (covariance + covariance.T) / 2
-    return symmetric
+def _agreement(cells: Cells, pose: Tensor) -> tuple[ResidualStatistics, dict[str, float]]:
+    """How well the cells agree with a pose (1, 4, 4): statistics, and entries of Evidence."""
+    weights, expected = cells.weights[0], cells.camera_points[0]
+    shares = weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
+    seen = (cells.world_points[0] - pose[0, :3, 3]) @ pose[0, :3, :3]
+    distances = (seen - expected).norm(dim=-1)
+    relative = distances / expected[:, 2].clamp_min(_LEAST_DEPTH_M)
+    in_front = seen[:, 2] > _LEAST_DEPTH_M
+    tangents = seen[:, :2] / torch.where(in_front, seen[:, 2], 1)[:, None]
+    # A point behind the camera has no pixel; it counts as infinitely far off.
+    offsets = torch.where(in_front, (tangents - cells.rays[0, :, :2]).norm(dim=-1), torch.inf)
+    offset = float(weighted_median(offsets, shares))
+    agrees = relative < INLIER_RELATIVE_DISTANCE
+    inlier_ratio = _share(shares[agrees])
+    residuals = ResidualStatistics(
+        cells=int((weights > 0).sum()),
+        inlier_ratio=inlier_ratio,
+        alignment_rms_m=math.sqrt(float((shares * distances.square()).sum())),
+        alignment_median_m=float(weighted_median(distances, shares)),
+        reprojection_median_px=offset * float(cells.focal_length[0]),
+    )
+    return residuals, {
+        'inlier_ratio': _share(shares[offsets < INLIER_ANGLE_RAD]),
+        'reprojection_median_rad': math.atan(offset),
+        'rigid_inlier_ratio': inlier_ratio,
+        'rigid_median': float(weighted_median(relative, shares)),
+        'mean_weight': float(weights.sum() / (weights > 0).sum().clamp_min(1)),
+    }
 
 
-def confidence(statistics: ResidualStatistics, covariance: FloatArray) -> float:
-    """How far the pose may be trusted, in [0, 1]; an ordering, not yet a probability.
-
-    The share of cells that agree with the pose, less where the position is poorly fixed.
-    """
-    largest_deviation = float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1]))
-    return statistics.inlier_ratio * float(np.exp(-largest_deviation / _CONFIDENCE_SCALE_M))
+def _share(shares: Tensor) -> float:
+    return min(float(shares.sum()), 1.0)
 
 
-def weighted_median(values: FloatArray, shares: FloatArray) -> float:
-    """The value at which half of the weight is reached; shares sum to 1."""
-    order = np.argsort(values)
-    reached = np.cumsum(shares[order])
-    middle = min(int(np.searchsorted(reached, 0.5)), len(values) - 1)
-    return float(values[order][middle])
+def _distances(pose: Tensor, description: CheckpointDescription) -> dict[str, float]:
+    """How far a pose (4, 4) is from where the training was: entries of Evidence."""
+    position = pose[:3, 3]
+    least, largest = torch.tensor(description.extent, dtype=pose.dtype)
+    outside = float((position - position.clamp(least, largest)).norm())
+    if not description.keyframes:
+        return {'keyframe_m': 0.0, 'keyframe_rad': 0.0, 'outside_m': outside}
+    positions, rotations = _keyframes(description.keyframes)
+    metres = (positions - position).norm(dim=-1)
+    radians = angle_between(rotations, pose[:3, :3])
+    nearest = int((metres / RIGHT_M + radians / RIGHT_RAD).argmin())
+    return {
+        'keyframe_m': float(metres[nearest]),
+        'keyframe_rad': float(radians[nearest]),
+        'outside_m': outside,
+    }
 
 
-def _skew(vector: FloatArray) -> FloatArray:
-    x, y, z = vector
-    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+@lru_cache(maxsize=16)
+def _keyframes(poses: tuple[tuple[float, ...], ...]) -> tuple[Tensor, Tensor]:
+    """Positions (K, 3) and rotations (K, 3, 3)."""
+    values = torch.tensor(poses, dtype=torch.float64)
+    return values[:, :3], quaternion_to_matrix(values[:, 3:])

@@ -8,7 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint, save_checkpoint
+from implicit_loc.calibration import Calibration
+from implicit_loc.checkpoint import (
+    CheckpointDescription,
+    load_checkpoint,
+    save_checkpoint,
+    save_described_anew,
+)
+from implicit_loc.confidence import ConfidenceModel
 from implicit_loc.errors import CheckpointError
 from implicit_loc.network import NetworkConfig, SceneNetwork
 
@@ -48,6 +55,34 @@ def test_a_header_from_before_an_entry_existed_still_loads(
         expected = load_checkpoint(checkpoint_path)[0](image, focal_length)
     torch.testing.assert_close(found.world_points, expected.world_points, rtol=0, atol=0)
     torch.testing.assert_close(found.depth, expected.depth, rtol=0, atol=0)
+
+
+def test_a_header_from_before_calibrations_has_that_of_an_unknown_map(
+    tmp_path: Path, checkpoint_path: Path, description: CheckpointDescription
+) -> None:
+    header = {**asdict(description), 'covariance_calibration': []}
+    del header['calibration']
+    read = load_checkpoint(_rewrite(checkpoint_path, tmp_path / 'old', header))[1]
+    assert read == description
+    assert read.calibration == Calibration()
+
+
+@pytest.mark.parametrize('half', [True, False])
+def test_a_checkpoint_described_anew_keeps_its_weights(
+    tmp_path: Path, untrained_network: SceneNetwork, description: CheckpointDescription, half: bool
+) -> None:
+    """Bit by bit, in the precision in which they are stored; also in its own place."""
+    path = tmp_path / 'map.safetensors'
+    save_checkpoint(path, untrained_network, description, half_precision=half)
+    before = load_file(path)
+    calibration = Calibration(1.5, 2.5, ConfidenceModel(bias=-1.0), 55)
+    save_described_anew(path, path, replace(description, calibration=calibration))
+    assert load_checkpoint(path)[1].calibration == calibration
+    after = load_file(path)
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        assert after[name].dtype == tensor.dtype
+        assert torch.equal(after[name], tensor)
 
 
 def test_every_choice_of_a_layout_comes_back(
@@ -143,6 +178,8 @@ def test_another_version_says_what_helps(
         ('network', {'scene_centre': ['a', 'b', 'c']}, 'malformed'),
         ('extent', [1], 'malformed'),
         ('surprise', 1, 'surprise'),
+        ('calibration', {'frames': 3}, 'its calibration'),
+        ('calibration', None, 'its calibration'),
     ],
 )
 def test_a_malformed_header_is_refused(

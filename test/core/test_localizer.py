@@ -13,6 +13,7 @@ from implicit_loc import AlignmentError, Camera, CameraError, ImageError, Implic
 from implicit_loc.checkpoint import CheckpointDescription
 from implicit_loc.localizer import Localizer
 from implicit_loc.network import SceneGeometry, SceneNetwork
+from implicit_loc.solvers import SOLVERS
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 TRUE_POSE = np.array(
@@ -69,7 +70,10 @@ def test_right_geometry_gives_the_right_pose(known: Localizer, small_camera: Cam
     assert estimate.residuals.alignment_rms_m < 1e-5
     assert estimate.covariance.shape == (6, 6)
     assert estimate.geometry.world_points.shape == (15, 20, 3)
-    assert estimate.timings.keys() == {'preprocessing', 'network', 'alignment', 'total'}
+    np.testing.assert_allclose(estimate.first_pose, TRUE_POSE, atol=1e-5)
+    assert not estimate.used_consensus
+    stages = {'preprocessing', 'network', 'alignment', 'refinement', 'uncertainty', 'total'}
+    assert estimate.timings.keys() == stages
     parts = sum(value for name, value in estimate.timings.items() if name != 'total')
     assert parts <= estimate.timings['total'] * 1.01
 
@@ -81,12 +85,95 @@ def test_predicted_camera_points_give_the_right_pose(
     network = known._network
     assert isinstance(network, _KnownGeometry)
     network.predicts_camera_points = True
-    estimate = known.localize(IMAGE, small_camera)
+    geometry = known.predict(IMAGE, small_camera)
+    # Only the rigid alignment believes points that do not lie on their rays.
+    estimate = known.solve(geometry, small_camera, solver='weighted')
     np.testing.assert_allclose(estimate.world_from_camera, TRUE_POSE, atol=1e-5)
     points = estimate.geometry.own_camera_points
     assert points is not None
     assert points.shape == (15, 20, 3)
     np.testing.assert_array_equal(points[..., 2], estimate.geometry.depth)
+
+
+def test_solving_a_prediction_is_the_second_half_of_localizing(
+    known: Localizer, small_camera: Camera
+) -> None:
+    """So that every solver can be compared on the same prediction."""
+    whole = known.localize(IMAGE, small_camera)
+    half = known.solve(known.predict(IMAGE, small_camera), small_camera)
+    np.testing.assert_array_equal(whole.world_from_camera, half.world_from_camera)
+    assert whole.confidence == half.confidence
+    assert 'network' not in half.timings
+
+
+@pytest.mark.parametrize('name', list(SOLVERS))
+def test_every_solver_can_be_chosen(known: Localizer, small_camera: Camera, name: str) -> None:
+    """For a localizer as well as for one prediction."""
+    chosen = Localizer(known._network, known.description, 'cpu', solver=name)
+    estimate = chosen.localize(IMAGE, small_camera)
+    np.testing.assert_allclose(estimate.world_from_camera, TRUE_POSE, atol=1e-4)
+    other = known.solve(known.predict(IMAGE, small_camera), small_camera, solver=name)
+    np.testing.assert_array_equal(estimate.world_from_camera, other.world_from_camera)
+
+
+def test_a_solver_that_is_not_there_is_refused(
+    known: Localizer, small_camera: Camera, checkpoint_path: Path
+) -> None:
+    """With the names of those that are."""
+    with pytest.raises(ImplicitLocError, match="'magic' is not known; known are unweighted"):
+        Localizer.load(checkpoint_path, 'cpu', solver='magic')
+    with pytest.raises(ImplicitLocError, match='not known'):
+        known.solve(known.predict(IMAGE, small_camera), small_camera, solver='magic')
+
+
+def test_masked_pixels_have_no_say(known: Localizer, small_camera: Camera) -> None:
+    """What a mask covers may be as wrong as it likes."""
+
+    def spoil_the_left(geometry: SceneGeometry[Tensor]) -> SceneGeometry[Tensor]:
+        world_points = geometry.world_points.clone()
+        world_points[:, :, :12] += 3.0
+        return dataclasses.replace(geometry, world_points=world_points)
+
+    _spoil(known, spoil_the_left)
+    mask = np.zeros((120, 160), np.uint8)
+    mask[:, : 12 * 8] = 255
+    estimate = known.localize(IMAGE, small_camera, mask)
+    np.testing.assert_allclose(estimate.world_from_camera, TRUE_POSE, atol=1e-5)
+    assert estimate.residuals.cells == 15 * 8
+    # In the size of the image, not of the network's input.
+    large = known.localize(
+        np.repeat(np.repeat(IMAGE, 4, 0), 4, 1), small_camera.scaled(640, 480),
+        np.repeat(np.repeat(mask, 4, 0), 4, 1),
+    )  # fmt: skip
+    np.testing.assert_allclose(large.world_from_camera, TRUE_POSE, atol=1e-5)
+
+
+def test_an_unusable_mask_is_refused(known: Localizer, small_camera: Camera) -> None:
+    """One of another size, and one that leaves nothing to localize with."""
+    with pytest.raises(ImageError, match=r'mask has shape \(60, 80\)'):
+        known.localize(IMAGE, small_camera, np.zeros((60, 80), bool))
+    with pytest.raises(AlignmentError, match='0 cells have weight'):
+        known.localize(IMAGE, small_camera, np.ones((120, 160), bool))
+
+
+def test_a_few_cells_that_are_not_finite_are_left_out(
+    known: Localizer, small_camera: Camera
+) -> None:
+    """An overflow in some cells costs those cells, not the frame."""
+
+    def spoil_some(geometry: SceneGeometry[Tensor]) -> SceneGeometry[Tensor]:
+        world_points, depth = geometry.world_points.clone(), geometry.depth.clone()
+        weights = geometry.weights.clone()
+        world_points[:, 3, 4:8] = torch.nan
+        depth[:, 5, :2] = torch.inf
+        weights[:, 7, 7] = torch.nan
+        return SceneGeometry(world_points, depth, weights)
+
+    _spoil(known, spoil_some)
+    estimate = known.localize(IMAGE, small_camera)
+    np.testing.assert_allclose(estimate.world_from_camera, TRUE_POSE, atol=1e-5)
+    assert estimate.residuals.cells == 15 * 20 - 7
+    assert np.isfinite(estimate.covariance).all()
 
 
 def test_the_same_image_gives_the_same_pose(checkpoint_path: Path, small_camera: Camera) -> None:

@@ -1,0 +1,176 @@
+"""Covariance of a pose: how far the cells' own disagreement lets it be wrong.
+
+At the optimum of a robust cost, the pose's error is H^-1 times the sum of the cells' gradients,
+with H the information (Huber 1981). Cells' errors are not independent: those of neighbours are
+nearly the same, as they see the same surface through the same filters. What the gradients sum up
+to is therefore estimated from image regions instead of cells (a cluster-robust "sandwich"
+covariance, Liang and Zeger 1986): a bias that part of the image shares counts in full.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from implicit_loc.calibration import Calibration
+from implicit_loc.cells import Cells
+from implicit_loc.robust_cost import (
+    DEFAULT_COST,
+    CostOptions,
+    Scales,
+    normal_equations,
+    robust_scales,
+)
+
+FloatArray = NDArray[np.float64]
+
+# Nobody's labels are better than this: 5 mm and 0.1 degrees.
+FLOOR_TRANSLATION_M = 0.005
+FLOOR_ROTATION_RAD = 0.0017
+
+# Standard deviations of a pose of which nothing is known: finite, so that a filter can add it.
+LARGEST_TRANSLATION_M = 1000.0
+LARGEST_ROTATION_RAD = math.pi
+
+# Regions of about 40 px of a 240 px image: errors of cells farther apart than that are nearly
+# independent.
+_ROWS, _COLUMNS = 6, 8
+
+# Few regions tell the whole 6x6 shape only roughly: so much of it is that of independent cells.
+_MODEL_SHARE = 0.3
+
+# Seen through a few regions, position and rotation seem coupled more tightly than they are.
+_DECOUPLED = 0.2
+
+# Information in one direction, relative to the largest, below which there is none.
+_NO_INFORMATION = 1e-10
+
+_FLOOR = np.repeat([FLOOR_TRANSLATION_M, FLOOR_ROTATION_RAD], 3)
+_LARGEST = np.repeat([LARGEST_TRANSLATION_M, LARGEST_ROTATION_RAD], 3)
+
+
+def pose_covariance(
+    cells: Cells,
+    world_from_camera: Tensor,
+    calibration: Calibration,
+    options: CostOptions = DEFAULT_COST,
+) -> FloatArray:
+    """Covariance of the camera's pose, whichever solver found it.
+
+    Args:
+        cells: of one image, B = 1, in float64 on the CPU; where not finite, without weight.
+        world_from_camera: (1, 4, 4), float64.
+        calibration: of the checkpoint.
+        options: of the cost whose curvature counts.
+
+    Returns:
+        (6, 6): x y z, then rotation about the fixed axes X Y Z of the world; m2 and rad2.
+        Symmetric and positive definite, whatever the cells hold.
+    """
+    gradients, information = _regional_equations(cells, world_from_camera, options)
+    seen = _camera_covariance(gradients, information)
+    # A step (rho, phi) in the camera frame moves the pose by -R rho and turns it by -R phi.
+    turn = np.kron(np.eye(2), world_from_camera[0, :3, :3].double().numpy())
+    return calibrated(turn @ seen @ turn.T, calibration)
+
+
+def calibrated(covariance: FloatArray, calibration: Calibration) -> FloatArray:
+    """A covariance that the cells tell, scaled by what held-out frames taught; with the floor."""
+    factors = np.repeat([calibration.translation_factor, calibration.rotation_factor], 3)
+    scaled = _bounded(covariance * np.outer(factors, factors)) + np.diag(np.square(_FLOOR))
+    symmetric: FloatArray = (scaled + scaled.T) / 2
+    return symmetric
+
+
+def uncalibrated(covariance: FloatArray, calibration: Calibration) -> FloatArray:
+    """What `calibrated` was given, as long as that was not beyond the largest covariance."""
+    factors = np.repeat([calibration.translation_factor, calibration.rotation_factor], 3)
+    raw: FloatArray = (covariance - np.diag(np.square(_FLOOR))) / np.outer(factors, factors)
+    return raw
+
+
+def _regional_equations(
+    cells: Cells, world_from_camera: Tensor, options: CostOptions
+) -> tuple[FloatArray, FloatArray]:
+    """Gradients (K, 6) of the regions' shares of the cost, and the information (6, 6) of all."""
+    index, counts = _regions(cells.rays[0, :, :2].numpy().tobytes())
+    regions = len(index)
+    scales = robust_scales(world_from_camera, cells, options)
+    weights = cells.weights[0][index] * counts
+    total = weights.pow(options.weight_exponent).sum(dim=-1)
+    shares = (total / total.sum().clamp_min(torch.finfo(total.dtype).tiny))[:, None]
+    regional = Cells(
+        cells.world_points[0][index],
+        cells.camera_points[0][index],
+        cells.rays[0][index],
+        weights,
+        cells.focal_length.expand(regions),
+    )
+    equations = normal_equations(
+        world_from_camera.expand(regions, 4, 4),
+        regional,
+        Scales(*(scale.expand(regions) for scale in scales)),
+        options,
+    )
+    gradients = shares * equations.gradient
+    information = (shares[..., None] * equations.information).sum(dim=0)
+    return gradients.double().numpy(), information.double().numpy()
+
+
+@lru_cache(maxsize=16)
+def _regions(tangents: bytes) -> tuple[Tensor, Tensor]:
+    """Cells of a 6 x 8 grid of regions of equally many cells.
+
+    Args:
+        tangents: x and y of the cells' rays, (N, 2) float64; as bytes, which a cache can know.
+
+    Returns:
+        Indices of the cells of every region, (48, M), and 1 or, where a region has less than M
+        cells, 0 in their place.
+    """
+    x, y = np.frombuffer(tangents).reshape(-1, 2).T
+    rows = np.array_split(np.argsort(y, kind='stable'), _ROWS)
+    pieces = [
+        piece
+        for row in rows
+        for piece in np.array_split(row[np.argsort(x[row], kind='stable')], _COLUMNS)
+    ]
+    most = max(len(piece) for piece in pieces)
+    index, counts = np.zeros((2, len(pieces), most))
+    for region, piece in enumerate(pieces):
+        index[region, : len(piece)] = piece
+        counts[region, : len(piece)] = 1
+    return torch.from_numpy(index).long(), torch.from_numpy(counts)
+
+
+def _camera_covariance(gradients: FloatArray, information: FloatArray) -> FloatArray:
+    """Covariance of (rho, phi); very large where the cells do not determine the pose."""
+    moved, turned = np.trace(information[:3, :3]), np.trace(information[3:, 3:])
+    if not (moved > 0 and turned > 0):
+        return np.diag(np.square(_LARGEST))
+    # Metres and radians differ: with units in which both have one information, zero is zero.
+    units = np.sqrt(1 / np.repeat([moved, turned], 3))
+    values, vectors = np.linalg.eigh(information * np.outer(units, units))
+    known = values > _NO_INFORMATION * values[-1]
+    root = vectors * np.where(known, 1 / np.sqrt(np.where(known, values, 1)), 0)
+    whitened = (gradients * units) @ root
+    spread = whitened.T @ whitened
+    # Were the cells independent, it would be a multiple of the identity.
+    model = np.trace(spread) / known.sum() * np.diag(known.astype(np.float64))
+    found = root @ ((1 - _MODEL_SHARE) * spread + _MODEL_SHARE * model) @ root.T
+    found[:3, 3:] *= 1 - _DECOUPLED
+    found[3:, :3] *= 1 - _DECOUPLED
+    free = vectors[:, ~known] * units[:, None]
+    free = free / np.linalg.norm(free / _LARGEST[:, None], axis=0)
+    return found * np.outer(units, units) + free @ free.T
+
+
+def _bounded(covariance: FloatArray) -> FloatArray:
+    """The covariance, no larger in any direction than that of an unknown pose."""
+    scaled = covariance / np.outer(_LARGEST, _LARGEST)
+    values, vectors = np.linalg.eigh((scaled + scaled.T) / 2)
+    bounded: FloatArray = (vectors * values.clip(0, 1)) @ vectors.T
+    return bounded * np.outer(_LARGEST, _LARGEST)

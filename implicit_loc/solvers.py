@@ -1,0 +1,192 @@
+"""The ways from an image's cells to its pose.
+
+A solver is one function and one line of SOLVERS. `solve` is what is called: it refuses cells that
+determine no pose, whichever solver follows, and poses that leave the points behind the camera.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from implicit_loc.alignment import align
+from implicit_loc.cells import Cells, usable_cells
+from implicit_loc.consensus import consensus, soft_inliers
+from implicit_loc.errors import AlignmentError, ImplicitLocError
+from implicit_loc.landmark_alignment import LandmarkPose, Sight, align_to_landmarks
+from implicit_loc.poses import invert, transform_points
+from implicit_loc.ransac import pnp_ransac, rigid_ransac
+from implicit_loc.refinement import refine
+from implicit_loc.resection import resect
+from implicit_loc.robust_cost import Scales, robust_cost, robust_scales
+
+# Weighted share of the cells that must agree with a refined pose for it to stand unquestioned,
+# and how many times as many must agree with one that takes its place: a few more may as well be
+# the cells of one wrong region.
+LEAST_INLIER_RATIO = 0.1
+_CLEAR_MAJORITY = 2.0
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Poses of B images.
+
+    Attributes:
+        world_from_camera: (B, 4, 4), metres, optical frame.
+        first_pose: world_from_camera of the closed form that a refinement began with, (B, 4, 4);
+            of a solver without refinement, its pose.
+        used_consensus: whether the robust fallback gave the pose, (B,) bool.
+        cells: those that were solved for: without the ones that are not finite.
+        timings: seconds of 'alignment', 'refinement', 'consensus' and 'landmarks', of the host.
+        on_landmarks: what looking for landmarks gave; None where none were looked for. The pose
+            is theirs where they were found.
+    """
+
+    world_from_camera: Tensor
+    first_pose: Tensor
+    used_consensus: Tensor
+    cells: Cells
+    timings: dict[str, float]
+    on_landmarks: LandmarkPose | None = None
+
+
+# Takes the cells of B images, and of one image also its sight of the map's landmarks.
+Solver = Callable[[Cells, Sight | None], Solution]
+
+
+def solve(cells: Cells, solver: str, sight: Sight | None = None) -> Solution:
+    """The poses of B images.
+
+    Args:
+        cells: of the images.
+        solver: a key of SOLVERS.
+        sight: of the map's landmarks in the one image; None where there are none.
+
+    Raises:
+        AlignmentError: the cells of an image determine no pose, or most of them lie behind the
+            camera under the pose that fits best.
+        ImplicitLocError: there is no such solver.
+    """
+    require_solver(solver)
+    usable = usable_cells(cells)
+    solution = SOLVERS[solver](usable, sight)
+    if not solution.world_from_camera.isfinite().all():
+        raise AlignmentError('the predicted points determine no finite pose')
+    seen = transform_points(invert(solution.world_from_camera), usable.world_points)
+    in_front = (usable.weights * (seen[..., 2] > 0)).sum(dim=-1)
+    if (in_front < usable.weights.sum(dim=-1) / 2).any():
+        raise AlignmentError('most of the predicted points lie behind the camera')
+    return solution
+
+
+def require_solver(name: str) -> None:
+    """Refuse a name that SOLVERS does not have.
+
+    Raises:
+        ImplicitLocError: with the names that it has.
+    """
+    if name not in SOLVERS:
+        known = ', '.join(SOLVERS)
+        raise ImplicitLocError(f'the solver {name!r} is not known; known are {known}')
+
+
+def _single(solver: Callable[[Cells], Tensor]) -> Solver:
+    """A solver whose first pose is its last."""
+
+    def solve_at_once(cells: Cells, _: Sight | None = None) -> Solution:
+        start = time.perf_counter()
+        pose = solver(cells)
+        seconds = time.perf_counter() - start
+        return Solution(pose, pose, _nowhere(cells), cells, {'alignment': seconds})
+
+    return solve_at_once
+
+
+def _unweighted(cells: Cells) -> Tensor:
+    return align(cells.world_points, cells.camera_points, (cells.weights > 0).to(cells.weights))
+
+
+def _weighted(cells: Cells) -> Tensor:
+    return align(cells.world_points, cells.camera_points, cells.weights)
+
+
+def _refined(cells: Cells, _: Sight | None = None) -> Solution:
+    """Refinement from the closed form, with or without depth, that fits better."""
+    start = time.perf_counter()
+    rigid = _weighted(cells)
+    resected = resect(cells.world_points, cells.rays, cells.weights)
+    first = torch.where(_fits_better(resected, rigid, cells)[:, None, None], resected, rigid)
+    aligned = time.perf_counter()
+    pose = refine(first, cells).world_from_camera
+    timings = {'alignment': aligned - start, 'refinement': time.perf_counter() - aligned}
+    return Solution(pose, first, _nowhere(cells), cells, timings)
+
+
+def _robust(cells: Cells, _: Sight | None = None) -> Solution:
+    """Refinement, and consensus where too few cells agree with what it gave."""
+    solution = _refined(cells)
+    refined = solution.world_from_camera
+    start = time.perf_counter()
+    # The only decision on the host: most images need no fallback, which costs several times more.
+    agreeing = inlier_ratio(refined, cells)
+    questionable = agreeing < LEAST_INLIER_RATIO
+    if not questionable.any():
+        return solution
+    found = consensus(cells)
+    # Where most cells are wrong, a scale estimated from all of them is too: costs say nothing.
+    chosen = questionable & (inlier_ratio(found, cells) > _CLEAR_MAJORITY * agreeing)
+    timings = solution.timings | {'consensus': time.perf_counter() - start}
+    pose = torch.where(chosen[:, None, None], found, refined)
+    return Solution(pose, solution.first_pose, chosen, cells, timings)
+
+
+def _on_landmarks(cells: Cells, sight: Sight | None) -> Solution:
+    """The robust pose, refined on the landmarks that should be in sight from there."""
+    solution = _robust(cells)
+    if sight is None:
+        return solution
+    start = time.perf_counter()
+    found = align_to_landmarks(sight, solution.world_from_camera)
+    timings = solution.timings | {'landmarks': time.perf_counter() - start}
+    if found is None or not found.is_found:
+        return replace(solution, on_landmarks=found, timings=timings)
+    return replace(
+        solution,
+        world_from_camera=found.world_from_camera,
+        on_landmarks=found,
+        timings=timings,
+    )
+
+
+def inlier_ratio(world_from_camera: Tensor, cells: Cells) -> Tensor:
+    """Weighted share of the cells that agree with a pose, softly, (B,)."""
+    inliers = soft_inliers(world_from_camera[:, None], cells)[:, 0]
+    return (cells.weights * inliers).sum(dim=-1) / cells.weights.sum(dim=-1)
+
+
+def _fits_better(candidate: Tensor, pose: Tensor, cells: Cells) -> Tensor:
+    """Whether a pose has a lower robust cost than another, (B,), by the tighter scales of both."""
+    own, other = robust_scales(candidate, cells), robust_scales(pose, cells)
+    scales = Scales(own.pixels.minimum(other.pixels), own.metres.minimum(other.metres))
+    return robust_cost(candidate, cells, scales) < robust_cost(pose, cells, scales)
+
+
+def _nowhere(cells: Cells) -> Tensor:
+    return torch.zeros_like(cells.weights[:, 0], dtype=torch.bool)
+
+
+# The first four are those of Altillawi et al. 2023, Table III.
+SOLVERS: dict[str, Solver] = {
+    'unweighted': _single(_unweighted),
+    'weighted': _single(_weighted),
+    'rigid_ransac': _single(rigid_ransac),
+    'pnp_ransac': _single(pnp_ransac),
+    'refined': _refined,
+    'robust': _robust,
+    'landmarks': _on_landmarks,
+}
+
+# Of a map without landmarks, the robust one.
+DEFAULT_SOLVER = 'landmarks'
