@@ -1,11 +1,12 @@
-"""Training views: each image seen by a camera that is turned and zoomed about its centre.
+"""Training views: each image seen by a camera that is turned, zoomed and moved.
 
 A rotation about the optical centre changes the image without knowing any depth, so image, rays
 and pose stay exactly consistent. In-plane rotation (the paper's augmentation), tilting and zoom
-are one mapping here, for every distortion model.
+are one mapping here, for every distortion model. A move needs the depth of what is seen.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -51,23 +52,46 @@ class View:
 
 @dataclass(frozen=True)
 class ViewChange:
-    """A rotation and zoom of the camera about its centre.
+    """A rotation, zoom and move of the camera.
 
     Attributes:
         source_from_view: rotation, (3, 3).
         zoom: the view's focal length over the source's.
+        move: of the camera's centre in the source's frame, (3,), as shares of the source's
+            median depth; nothing moves where the depth is not known.
     """
 
     source_from_view: FloatArray
     zoom: float
+    move: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+class Surfaces(Protocol):
+    """How far off the surfaces are that a frame shows (see parallax.ParallaxMap)."""
+
+    @property
+    def median_depth(self) -> float:
+        """Metres."""
+
+    def source_points(
+        self, rays: FloatArray, source_from_view: FloatArray, view_in_source: FloatArray
+    ) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Where the rays of another camera meet them, and which of these points are certain."""
 
 
 def random_view_change(config: AugmentationConfig, rng: np.random.Generator) -> ViewChange:
-    """Draw a rotation and a zoom."""
+    """Draw a rotation, a zoom and a move."""
     angles = rng.uniform(-1, 1, 3) * (config.tilt_deg, config.tilt_deg, config.roll_deg)
     rotation = Rotation.from_euler('zyx', angles[::-1], degrees=True).as_matrix()
     zoom = float(np.exp(rng.uniform(-1, 1) * np.log(config.zoom)))
-    return ViewChange(rotation, zoom)
+    if not config.move:
+        # A recipe without moves draws the same numbers as before there were any.
+        return ViewChange(rotation, zoom)
+    direction = rng.normal(size=3)
+    # The root: as many views near the largest distance as in a disc.
+    distance = config.move * np.sqrt(rng.uniform())
+    x, y, z = distance * direction / np.linalg.norm(direction)
+    return ViewChange(rotation, zoom, (float(x), float(y), float(z)))
 
 
 def render_view(
@@ -79,18 +103,20 @@ def render_view(
     stride: int,
     ignored: NDArray[np.bool_] | None = None,
     low_pass: bool = False,
+    surfaces: Surfaces | None = None,
 ) -> View:
-    """See the source image through a turned and zoomed camera.
+    """See the source image through a turned, zoomed and moved camera.
 
     Args:
         source: (Hs, Ws, 3), of the size of source_camera.
         source_camera: its intrinsics.
         view_camera: the camera of the view before the zoom: size of the network's input.
         world_from_source: pose of the source, (4, 4).
-        change: the rotation and zoom to apply.
+        change: what to apply.
         stride: of the network's output.
         ignored: pixels of the source that teach nothing, (Hs, Ws); None = none.
         low_pass: blur a source that the view shrinks, as resizing by averages would.
+        surfaces: that the source shows; None = not known, the view is not moved.
     """
     camera = zoomed(view_camera, change.zoom)
     if low_pass:
@@ -99,16 +125,17 @@ def render_view(
     # One ring of cells around the image, so that the map can be interpolated up to its border.
     ring_pixels = cell_pixels(range(-1, rows + 1), range(-1, columns + 1), stride)
     rays = camera.unproject(ring_pixels)
-    source_rays = rays @ change.source_from_view.T
+    source_rays, certain, moved_by = _source_rays(rays, change, surfaces)
     in_front = source_rays[..., 2] > 0.05
     source_pixels = source_camera.project(
         np.where(in_front[..., None], np.nan_to_num(source_rays), (0.0, 0.0, 1.0))
     )
-    inside = inside_image(source_pixels, source_camera) & in_front & np.isfinite(rays).all(-1)
+    inside = inside_image(source_pixels, source_camera) & in_front & certain
     source_pixels[~in_front] = -1e4
     image = _remap(source, source_pixels, camera, stride)
     world_from_view = world_from_source.copy()
     world_from_view[:3, :3] = world_from_source[:3, :3] @ change.source_from_view
+    world_from_view[:3, 3] += world_from_source[:3, :3] @ moved_by
     valid = inside[1:-1, 1:-1]
     if ignored is not None:
         column, row = np.round(source_pixels[1:-1, 1:-1]).astype(int).transpose(2, 0, 1)
@@ -121,6 +148,20 @@ def render_view(
         focal_length=camera.focal_length,
         world_from_camera=world_from_view,
     )
+
+
+def _source_rays(
+    rays: FloatArray, change: ViewChange, surfaces: Surfaces | None
+) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
+    """The view's rays in the source's frame, which are certain, and the move in metres (3,)."""
+    known = np.isfinite(rays).all(axis=-1)
+    if surfaces is None or not any(change.move):
+        return rays @ change.source_from_view.T, known, np.zeros(3)
+    moved_by = surfaces.median_depth * np.array(change.move)
+    points, certain = surfaces.source_points(
+        np.nan_to_num(rays), change.source_from_view, moved_by
+    )
+    return points, known & certain, moved_by
 
 
 def zoomed(camera: Camera, zoom: float) -> Camera:

@@ -21,6 +21,7 @@ from implicit_loc_trainer.training.augmentation import (
 from implicit_loc_trainer.training.distributed.processes import own_share
 from implicit_loc_trainer.training.erasing import erase
 from implicit_loc_trainer.training.landmark_views import seen_landmarks
+from implicit_loc_trainer.training.parallax import ParallaxMap
 from implicit_loc_trainer.training.photometry import add_noise, jitter_colour
 
 
@@ -77,6 +78,7 @@ class TrainingSet(Dataset[View]):
         self._input_height = input_height
         self._samples = samples
         self._with_landmarks = any(sample.landmarks is not None for sample in samples)
+        self._parallax_maps: dict[int, ParallaxMap | None] = {}
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -101,6 +103,7 @@ class TrainingSet(Dataset[View]):
             self._stride,
             sample.load_mask() if sample.load_mask is not None else None,
             self._augmentation.low_pass,
+            self._surfaces(index),
         )
         noisy = replace(
             view,
@@ -113,6 +116,17 @@ class TrainingSet(Dataset[View]):
             return erased
         # Last, so that a training without landmarks draws the same numbers.
         return seen_landmarks(erased, sample.landmarks, zoomed(camera, change.zoom), rng)
+
+    def _surfaces(self, index: int) -> ParallaxMap | None:
+        """Of a frame; kept, since every epoch needs it."""
+        sample = self._samples[index]
+        if not self._augmentation.move or sample.landmarks is None:
+            return None
+        if index not in self._parallax_maps:
+            self._parallax_maps[index] = ParallaxMap.from_landmarks(
+                sample.camera, sample.world_from_camera, sample.landmarks
+            )
+        return self._parallax_maps[index]
 
 
 class EpochOrder(Sampler[int]):
