@@ -1,12 +1,21 @@
 """What the node reports on /diagnostics once a second.
 
+The message begins with a state, which is also a value of its own:
+
+| state | meaning |
+|---|---|
+| WAITING | no image comes, or no pose was accepted since the start, a reset or a jump in time |
+| TRACKING | the pose of an image was published within `lost_after_s` |
+| LOST | images come, but for `lost_after_s` no pose was accepted; nothing is published |
+
 | level | condition | what the message says |
 |---|---|---|
 | ERROR | a defect was caught; its traceback is in the log | the error |
+| ERROR | LOST | why the last image has no pose |
 | ERROR | images came, and all of them were refused | the last reason |
-| WARN | some images were refused, or a transform was missing | the last reason |
 | WARN | no image for two seconds | the topic and how many publish on it |
 | WARN | images, but no CameraInfo | its topic |
+| WARN | some images were refused, or a transform was missing | the last reason |
 | WARN | images arrive at less than 60 % of the camera's rate | how to transport large images |
 """
 
@@ -18,6 +27,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from implicit_loc_ros.pose_gate import Tracking
 
 # Images over which rates are taken.
 _WINDOW_S = 5.0
@@ -50,6 +61,7 @@ class Inputs:
     camera_info_topic: str
     has_camera_info: bool
     device: str
+    tracking: Tracking = Tracking.WAITING
 
 
 class Statistics:
@@ -59,14 +71,17 @@ class Statistics:
         self._lock = threading.Lock()
         self._received = 0
         self._answered = 0
+        self._by_consensus = 0
         self._overtaken = 0
         self._time_jumps = 0
         self._without_transform = 0
+        self._gate_reopened = 0
         self._refused: Counter[str] = Counter()
         self._confidence: float | None = None
         self._last_error = ''
         self._second = _Second()
         self._started = time.monotonic()
+        self._answered_at = self._started
         self._image_times: deque[tuple[float, int]] = deque()
         self._camera_info_times: deque[float] = deque()
 
@@ -101,15 +116,28 @@ class Statistics:
             self._second.refused += 1
             self._second.defects += reason == 'defect'
 
-    def answered(self, confidence: float, timings: Mapping[str, float], age_s: float) -> None:
+    def answered(
+        self,
+        confidence: float,
+        timings: Mapping[str, float],
+        age_s: float,
+        used_consensus: bool = False,
+    ) -> None:
         """Count a published pose with its seconds per stage and its age at publication."""
         with self._lock:
             self._answered += 1
+            self._by_consensus += used_consensus
+            self._answered_at = time.monotonic()
             self._confidence = confidence
             self._second.answered += 1
             self._second.ages.append(age_s)
             for stage, seconds in timings.items():
                 self._second.timings.setdefault(stage, []).append(seconds)
+
+    def gate_reopened(self) -> None:
+        """Count poses that overruled the last accepted one."""
+        with self._lock:
+            self._gate_reopened += 1
 
     def transform_missing(self, text: str) -> None:
         """Count a published pose whose transform could not be published."""
@@ -123,12 +151,13 @@ class Statistics:
         with self._lock:
             second, self._second = self._second, _Second()
             rates = self._rates()
-            level, message = self._judge(second, rates, inputs)
-            values = self._values(second, rates, inputs)
+            state = self._state(inputs.tracking)
+            level, message = self._judge(second, rates, inputs, state)
+            values = {'state': state.value, **self._values(second, rates, inputs)}
         return DiagnosticStatus(
             level=level,
             name=name,
-            message=message,
+            message=': '.join(part for part in (state.value, message) if part),
             hardware_id=inputs.device,
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
@@ -156,11 +185,20 @@ class Statistics:
             share = max(share, infos_per_image)
         return arrived, arrived * share
 
+    def _state(self, tracking: Tracking) -> Tracking:
+        """The gate's state, which only images change, or WAITING if none come."""
+        silent = time.monotonic() - self._answered_at > _WINDOW_S
+        if not self._image_times or (tracking is Tracking.TRACKING and silent):
+            return Tracking.WAITING
+        return tracking
+
     def _judge(
-        self, second: _Second, rates: tuple[float, float], inputs: Inputs
+        self, second: _Second, rates: tuple[float, float], inputs: Inputs, state: Tracking
     ) -> tuple[bytes, str]:
         if second.defects:
             return DiagnosticStatus.ERROR, f'a defect was caught: {self._last_error}'
+        if state is Tracking.LOST:
+            return DiagnosticStatus.ERROR, f'no pose is accepted: {self._last_error}'
         if second.refused and not second.answered:
             return DiagnosticStatus.ERROR, f'all images are refused: {self._last_error}'
         if not self._image_times and time.monotonic() - self._started > _SILENCE_S:
@@ -179,7 +217,7 @@ class Statistics:
                 'config/fastdds_large_images.xml, let it publish reliably, '
                 'or use compressed images'
             )
-        return DiagnosticStatus.OK, 'localizing' if second.answered else 'waiting for images'
+        return DiagnosticStatus.OK, ''
 
     def _values(
         self, second: _Second, rates: tuple[float, float], inputs: Inputs
@@ -187,10 +225,12 @@ class Statistics:
         values = {
             'images received': str(self._received),
             'poses published': str(self._answered),
+            'poses from the consensus': str(self._by_consensus),
             'images overtaken by newer ones': str(self._overtaken),
             'images refused': str(sum(self._refused.values())),
             **{f'refused: {reason}': str(n) for reason, n in sorted(self._refused.items())},
             'poses without a transform': str(self._without_transform),
+            'last pose overruled': str(self._gate_reopened),
             'jumps back in time': str(self._time_jumps),
             'last confidence': '' if self._confidence is None else f'{self._confidence:.3f}',
             'last error': self._last_error,

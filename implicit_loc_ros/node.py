@@ -1,8 +1,6 @@
 """The lifecycle node: topics in, topics out. What happens to an image is in pipeline.py."""
 
 import time
-import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -13,16 +11,18 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from implicit_loc.errors import CheckpointError, ImplicitLocError
+from implicit_loc.errors import CheckpointError
 from implicit_loc.localizer import Localizer
 from implicit_loc_ros.diagnostics import Inputs, Statistics
 from implicit_loc_ros.frames import Frames, PublishedPose
+from implicit_loc_ros.managed_node import ManagedNode
+from implicit_loc_ros.operation import Operation
 from implicit_loc_ros.parameters import ParameterError, Parameters, declare_parameters
 from implicit_loc_ros.pipeline import Frame, Pipeline
+from implicit_loc_ros.pose_gate import PoseGate
 from implicit_loc_ros.qos import FittingSubscription
 from implicit_loc_ros.stamps import BACKWARD_JUMP_NS, Arrival, StampGate
 from implicit_loc_ros.throttled_log import ThrottledLog
@@ -40,7 +40,7 @@ _REPORT_PERIOD_S = 1.0
 _REVIEW_PERIOD_S = 0.2
 
 
-class LocalizationNode(LifecycleNode):
+class LocalizationNode(ManagedNode):
     """Configure loads the checkpoint, activate subscribes; an inactive node publishes nothing.
 
     The executor's thread only receives; a worker's thread owns the network and publishes.
@@ -51,12 +51,19 @@ class LocalizationNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__(NAME)
-        self.logger = self.get_logger()  # type: ignore[no-untyped-call]
         self.parameters = declare_parameters(self)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
         self._log = ThrottledLog(self.logger)
-        self._gate = StampGate()
+        self._stamp_gate = StampGate()
+        self._pose_gate = PoseGate()
+        self._operation = Operation(
+            self,
+            self._pose_gate,
+            parameters=lambda: self.parameters,
+            is_active=lambda: self._worker is not None,
+            log=self._log,
+        )
         self._statistics = Statistics()
         self._localizer: Localizer | None = None
         self._frames: Frames | None = None
@@ -86,55 +93,8 @@ class LocalizationNode(LifecycleNode):
             threshold, post_callback=self._on_clock_jump
         )
 
-    def start(self) -> bool:
-        """Configure and activate; whether both worked."""
-        success = TransitionCallbackReturn.SUCCESS
-        if self.trigger_configure() != success:  # type: ignore[no-untyped-call]
-            return False
-        return bool(self.trigger_activate() == success)  # type: ignore[no-untyped-call]
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def configure(self) -> None:
         """Load the checkpoint and run it once."""
-        return self._attempt('configure', self._configure)
-
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start the worker and subscribe."""
-        return self._attempt('activate', self._activate)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and stop the worker."""
-        return self._attempt('deactivate', self._deactivate)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the network."""
-        return self._attempt('clean up', self.close)
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop everything."""
-        return self._attempt('shut down', self.close)
-
-    def close(self) -> None:
-        """Stop the worker and free the network; harmless when nothing runs."""
-        self._deactivate()
-        self._localizer = None
-        # Else the memory stays with PyTorch; without CUDA, or after its failure, there is none.
-        with suppress(RuntimeError):
-            torch.cuda.empty_cache()
-
-    def _attempt(self, name: str, work: Callable[[], None]) -> TransitionCallbackReturn:
-        # rclpy swallows whatever a transition raises, so the reason is logged here.
-        try:
-            work()
-        except ImplicitLocError as error:
-            self.logger.error(f'cannot {name}: {error}')
-            return TransitionCallbackReturn.FAILURE
-        except Exception:  # noqa: BLE001  a defect: its traceback is logged
-            if self.context.ok():
-                self.logger.error(f'cannot {name}: {traceback.format_exc()}')
-            return TransitionCallbackReturn.FAILURE
-        return TransitionCallbackReturn.SUCCESS
-
-    def _configure(self) -> None:
         parameters = self.parameters
         if not parameters.checkpoint:
             raise CheckpointError(
@@ -143,7 +103,7 @@ class LocalizationNode(LifecycleNode):
         if parameters.torch_threads:
             torch.set_num_threads(parameters.torch_threads)
         start = time.monotonic()
-        localizer = Localizer.load(parameters.checkpoint, parameters.device)
+        localizer = Localizer.load(parameters.checkpoint, parameters.device, parameters.solver)
         seconds = localizer.warm_up()
         if self._frames is None:
             self._frames = Frames(self, parameters)
@@ -155,16 +115,19 @@ class LocalizationNode(LifecycleNode):
             f'loaded in {time.monotonic() - start:.1f} s, {1e3 * seconds:.1f} ms per image'
         )
 
-    def _activate(self) -> None:
+    def activate(self) -> None:
+        """Start the worker and subscribe."""
         assert self._localizer is not None
         assert self._frames is not None
-        self._gate.reset()
+        self._stamp_gate.reset()
+        self._pose_gate.reset()
         self._camera_info = self._waiting = None
         self._statistics = Statistics()
         pipeline = Pipeline(
             localizer=self._localizer,
             frames=self._frames,
-            gate=self._gate,
+            stamp_gate=self._stamp_gate,
+            pose_gate=self._pose_gate,
             statistics=self._statistics,
             log=self._log,
             parameters=lambda: self.parameters,
@@ -186,7 +149,8 @@ class LocalizationNode(LifecycleNode):
         for timer in self._timers_while_active:
             timer.reset()
 
-    def _deactivate(self) -> None:
+    def deactivate(self) -> None:
+        """Unsubscribe and stop the worker."""
         if self._worker is None:
             return
         for timer in self._timers_while_active:
@@ -194,10 +158,18 @@ class LocalizationNode(LifecycleNode):
         self._images.destroy()
         self._camera_infos.destroy()
         # A new epoch, so that a frame that is still computed is not published.
-        self._gate.reset()
+        self._stamp_gate.reset()
         worker, self._worker = self._worker, None
         if not worker.stop():
             self.logger.warning('the worker has not ended yet')
+
+    def close(self) -> None:
+        """Stop the worker and free the network; harmless when nothing runs."""
+        self.deactivate()
+        self._localizer = None
+        # Else the memory stays with PyTorch; without CUDA, or after its failure, there is none.
+        with suppress(RuntimeError):
+            torch.cuda.empty_cache()
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         stamp = stamp_to_nanoseconds(message.header.stamp)
@@ -206,7 +178,7 @@ class LocalizationNode(LifecycleNode):
             # To TF it means 'the newest': the pose would get another time's odometry.
             self._refuse_unseen('no stamp', 'its stamp is 0: let the camera driver set it')
             return
-        arrival = self._gate.arrive(stamp)
+        arrival = self._stamp_gate.arrive(stamp)
         if arrival is Arrival.LATE:
             self._refuse_unseen('stale', 'its stamp is not after that of the image before it')
             return
@@ -231,7 +203,7 @@ class LocalizationNode(LifecycleNode):
     def _submit(self, message: Image | CompressedImage, camera_info: CameraInfo) -> None:
         if self._worker is None:
             return
-        if self._worker.submit(Frame(message, camera_info, self._gate.epoch)):
+        if self._worker.submit(Frame(message, camera_info, self._stamp_gate.epoch)):
             self._statistics.overtaken()
 
     def _refuse_unseen(self, reason: str, text: str) -> None:
@@ -253,11 +225,12 @@ class LocalizationNode(LifecycleNode):
                 raise
 
     def _on_clock_jump(self, jump: TimeJump) -> None:
-        self._gate.reset()
+        self._stamp_gate.reset()
         self._on_time_jump('the clock')
 
     def _on_time_jump(self, what: str) -> None:
         self._waiting = None
+        self._pose_gate.reset()
         self._statistics.time_jumped()
         if self._frames is not None:
             self._frames.clear()
@@ -278,6 +251,7 @@ class LocalizationNode(LifecycleNode):
                 camera_info_topic=self._camera_infos.topic_name,
                 has_camera_info=self._camera_info is not None,
                 device=str(self._localizer.device),
+                tracking=self._pose_gate.state,
             ),
         )
         message = DiagnosticArray(status=[status])

@@ -13,6 +13,8 @@ from rclpy.exceptions import (
 from rclpy.node import Node
 
 from implicit_loc.errors import ImplicitLocError
+from implicit_loc.solvers import DEFAULT_SOLVER, SOLVERS
+from implicit_loc_ros.pose_gate import GateLimits
 
 TF_MODES = ('none', 'map_to_camera', 'map_to_base', 'map_to_odom')
 # The pose of the base needs the camera's extrinsic from TF.
@@ -52,6 +54,11 @@ class Parameters:
     torch_threads: int = _parameter(
         0, 'CPU threads of the network; 0 = as PyTorch decides.', limits=(0, 1024)
     )
+    solver: str = _parameter(
+        DEFAULT_SOLVER,
+        'From scene geometry to pose; robust = refined, with a consensus as fallback.',
+        choices=tuple(SOLVERS),
+    )
     autostart: bool = _parameter(
         True, 'Configure and activate at start; false waits for a lifecycle manager.'
     )
@@ -88,9 +95,51 @@ class Parameters:
         'already has a parent; empty = the optical frame itself.',
     )
     min_confidence: float = _parameter(
-        0.0,
+        0.5,
         'Poses below this confidence are not published, 0 to 1; 0 = all.',
         limits=(0.0, 1.0),
+        changes_at_run_time=True,
+    )
+    max_speed: float = _parameter(
+        3.0,
+        'A pose farther from the last one than this speed explains is a jump, m/s.',
+        limits=(0.0, 1000.0),
+        changes_at_run_time=True,
+    )
+    max_turn_rate: float = _parameter(
+        3.0,
+        'A pose turned farther from the last one than this rate explains is a jump, rad/s.',
+        limits=(0.0, 1000.0),
+        changes_at_run_time=True,
+    )
+    gate_slack_m: float = _parameter(
+        0.25,
+        'Two poses may always differ by this, beside motion and 3 standard deviations, m.',
+        limits=(0.0, 1000.0),
+        changes_at_run_time=True,
+    )
+    gate_slack_rad: float = _parameter(
+        0.175,
+        'Two poses may always differ by this, beside motion and 3 standard deviations, rad.',
+        limits=(0.0, math.pi),
+        changes_at_run_time=True,
+    )
+    gate_timeout_s: float = _parameter(
+        5.0,
+        'An accepted pose binds the next ones for this long, seconds; 0 = no jump is refused.',
+        limits=(0.0, 3600.0),
+        changes_at_run_time=True,
+    )
+    reopen_after: int = _parameter(
+        5,
+        'This many confident poses in a row that agree with each other overrule the last one.',
+        limits=(2, 10000),
+        changes_at_run_time=True,
+    )
+    lost_after_s: float = _parameter(
+        1.0,
+        'Images without an accepted pose for this long mean LOST, seconds.',
+        limits=(0.0, 3600.0),
         changes_at_run_time=True,
     )
     tf_tolerance_s: float = _parameter(
@@ -124,6 +173,20 @@ class Parameters:
         if self.pose_of == 'auto':
             return self.tf_mode in TF_MODES_OF_THE_BASE
         return self.pose_of == 'base'
+
+    @property
+    def gate_limits(self) -> GateLimits:
+        """What is demanded of a pose."""
+        return GateLimits(
+            min_confidence=self.min_confidence,
+            max_speed=self.max_speed,
+            max_turn_rate=self.max_turn_rate,
+            slack_m=self.gate_slack_m,
+            slack_rad=self.gate_slack_rad,
+            timeout_s=self.gate_timeout_s,
+            reopen_after=self.reopen_after,
+            lost_after_s=self.lost_after_s,
+        )
 
     def _check_that_frames_differ(self) -> None:
         used = {

@@ -25,6 +25,7 @@ from implicit_loc_ros.conversions import (
 from implicit_loc_ros.diagnostics import Statistics
 from implicit_loc_ros.frames import Frames, PublishedPose, TransformError
 from implicit_loc_ros.parameters import Parameters
+from implicit_loc_ros.pose_gate import BodyPose, PoseGate, Tracking
 from implicit_loc_ros.stamps import StampGate
 from implicit_loc_ros.throttled_log import ThrottledLog
 from implicit_loc_ros.transforms import check_pose, stamp_to_nanoseconds
@@ -53,6 +54,7 @@ class Answer:
 
     pose: PublishedPose
     confidence: float
+    used_consensus: bool
     timings: dict[str, float]
 
 
@@ -62,7 +64,8 @@ class Pipeline:
     Args:
         localizer: used by this pipeline only.
         frames: of the robot.
-        gate: keeps stamps in order.
+        stamp_gate: keeps stamps in order.
+        pose_gate: tells poses to believe from others.
         statistics: gets every outcome.
         log: for refused images.
         parameters: the current ones.
@@ -74,7 +77,8 @@ class Pipeline:
         self,
         localizer: Localizer,
         frames: Frames,
-        gate: StampGate,
+        stamp_gate: StampGate,
+        pose_gate: PoseGate,
         statistics: Statistics,
         log: ThrottledLog,
         parameters: Callable[[], Parameters],
@@ -83,7 +87,8 @@ class Pipeline:
     ) -> None:
         self._localizer = localizer
         self._frames = frames
-        self._gate = gate
+        self._stamp_gate = stamp_gate
+        self._pose_gate = pose_gate
         self._statistics = statistics
         self._log = log
         self._parameters = parameters
@@ -103,13 +108,17 @@ class Pipeline:
 
     def process(self, frame: Frame) -> None:
         """Answer one image, or say why not."""
+        state = self._pose_gate.state
         try:
             answer = self._answer(frame)
             self._gate_and_publish(frame, answer)
         except ImplicitLocError as error:
+            self._miss(frame)
             self._refuse(REASONS.get(type(error), 'other'), str(error))
         except Exception as error:  # noqa: BLE001  the robot needs the next image's pose
+            self._miss(frame)
             self._refuse('defect', f'{type(error).__name__}: {error}', traceback.format_exc())
+        self._tell_change(state, self._pose_gate.state)
 
     def _answer(self, frame: Frame) -> Answer:
         start = time.perf_counter()
@@ -131,7 +140,7 @@ class Pipeline:
             **estimate.timings,
             'transform': time.perf_counter() - localized,
         }
-        return Answer(pose, estimate.confidence, timings)
+        return Answer(pose, estimate.confidence, estimate.used_consensus, timings)
 
     def _decode(self, frame: Frame) -> tuple[NDArray[np.uint8], Camera]:
         message = frame.message
@@ -141,22 +150,40 @@ class Pipeline:
         return image_from_message(message), camera
 
     def _gate_and_publish(self, frame: Frame, answer: Answer) -> None:
-        least = self._parameters().min_confidence
-        # Written so that a confidence of NaN is refused, too.
-        if not answer.confidence >= least:
-            text = f'the confidence {answer.confidence:.3f} is below min_confidence {least:.3f}'
-            self._refuse('confidence', text)
-            return
         stamp = stamp_to_nanoseconds(frame.message.header.stamp)
-        if not self._gate.may_publish(stamp, frame.epoch):
+        if not self._stamp_gate.may_publish(stamp, frame.epoch):
             self._refuse('stale', 'a pose of a newer image was already published')
             return
-        self._publish(frame.message, answer.pose)
-        if answer.pose.missing:
-            self._statistics.transform_missing(answer.pose.missing)
-            self._log.warning('missing transform', answer.pose.missing)
+        pose = answer.pose
+        verdict = self._pose_gate.judge(
+            BodyPose(stamp, frame.epoch, pose.map_from_body, pose.covariance),
+            answer.confidence,
+            self._parameters().gate_limits,
+        )
+        if not verdict.accepted:
+            self._refuse(verdict.reason, verdict.text)
+            return
+        if verdict.text:
+            self._statistics.gate_reopened()
+            self._log.warning('reopened', f'the last pose is overruled: {verdict.text}')
+        self._publish(frame.message, pose)
+        if pose.missing:
+            self._statistics.transform_missing(pose.missing)
+            self._log.warning('missing transform', pose.missing)
         age_s = (self._now() - stamp) / 1e9
-        self._statistics.answered(answer.confidence, answer.timings, age_s)
+        self._statistics.answered(answer.confidence, answer.timings, age_s, answer.used_consensus)
+
+    def _miss(self, frame: Frame) -> None:
+        if frame.epoch == self._stamp_gate.epoch:
+            stamp = stamp_to_nanoseconds(frame.message.header.stamp)
+            self._pose_gate.miss(stamp, self._parameters().gate_limits)
+
+    def _tell_change(self, before: Tracking, after: Tracking) -> None:
+        text = f'{before.value} -> {after.value}'
+        if after is not before and after is Tracking.LOST:
+            self._log.error(text, f'{text}: nothing is published until a pose is accepted')
+        elif after is not before and after is Tracking.TRACKING:
+            self._log.info(text, text)
 
     def _refuse(self, reason: str, text: str, details: str = '') -> None:
         self._statistics.refused(reason, text)

@@ -22,6 +22,11 @@ class ThrottledLog:
         self._lock = threading.Lock()
         self._last: dict[str, float] = {}
 
+    def info(self, cause: str, text: str) -> None:
+        """Inform, unless the same cause was logged within the last second."""
+        if self._is_due(cause):
+            self._logger.info(text)
+
     def warning(self, cause: str, text: str) -> None:
         """Warn, unless the same cause was logged within the last second."""
         if self._is_due(cause):

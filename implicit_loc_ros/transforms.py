@@ -4,12 +4,14 @@ import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import (
+    Point,
     Pose,
     PoseStamped,
     PoseWithCovarianceStamped,
     Quaternion,
     Transform,
     TransformStamped,
+    Vector3,
 )
 from numpy.typing import NDArray
 
@@ -19,6 +21,8 @@ FloatArray = NDArray[np.float64]
 
 # A rotation matrix from float32 arithmetic is this close to orthonormal.
 _ORTHONORMAL_TOLERANCE = 1e-3
+# Rounding of the lever arm's products.
+_SYMMETRIC_TOLERANCE = 1e-9
 
 
 def stamp_to_nanoseconds(stamp: Time) -> int:
@@ -40,7 +44,8 @@ def check_pose(a_from_b: FloatArray, covariance: FloatArray) -> None:
         covariance: (6, 6).
 
     Raises:
-        AlignmentError: a value is not finite, the rotation is none, or a variance is not > 0.
+        AlignmentError: a value is not finite, the rotation is none, or the covariance is not
+            symmetric and positive definite.
     """
     if not (np.isfinite(a_from_b).all() and np.isfinite(covariance).all()):
         raise AlignmentError('the pose or its covariance is not finite')
@@ -48,9 +53,13 @@ def check_pose(a_from_b: FloatArray, covariance: FloatArray) -> None:
     deviation = np.abs(rotation @ rotation.T - np.eye(3)).max()
     if deviation > _ORTHONORMAL_TOLERANCE or np.linalg.det(rotation) < 0:
         raise AlignmentError(f'the rotation of the pose is none: off by {deviation:.2g}')
+    # Entries of 1 at most: the decomposition must not overflow.
+    scaled = covariance / max(np.abs(covariance).max(), np.finfo(np.float64).tiny)
+    if np.abs(scaled - scaled.T).max() > _SYMMETRIC_TOLERANCE:
+        raise AlignmentError('the covariance of the pose is not symmetric')
     # Receivers take a variance of zero as absolute trust.
-    if covariance.diagonal().min() <= 0:
-        raise AlignmentError('the covariance of the pose has a variance that is not > 0')
+    if np.linalg.eigvalsh(scaled)[0] <= 0:
+        raise AlignmentError('the covariance of the pose is not positive definite')
 
 
 def inverse(a_from_b: FloatArray) -> FloatArray:
@@ -133,7 +142,15 @@ def transform_stamped(
 
 def matrix_from_transform(transform: Transform) -> FloatArray:
     """(4, 4) of a Transform; its quaternion need not be exactly unit."""
-    q = transform.rotation
+    return _matrix(transform.translation, transform.rotation)
+
+
+def matrix_from_pose(pose: Pose) -> FloatArray:
+    """(4, 4) of a Pose; its quaternion need not be exactly unit."""
+    return _matrix(pose.position, pose.orientation)
+
+
+def _matrix(position: Point | Vector3, q: Quaternion) -> FloatArray:
     vector, real = np.array([q.x, q.y, q.z]), q.w
     x, y, z = vector
     skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
@@ -141,5 +158,5 @@ def matrix_from_transform(transform: Transform) -> FloatArray:
     matrix = np.eye(4)
     # R = I + 2 (w [v]x + [v]x^2) / |q|^2
     matrix[:3, :3] += scale * (real * skew + skew @ skew)
-    matrix[:3, 3] = (transform.translation.x, transform.translation.y, transform.translation.z)
+    matrix[:3, 3] = (position.x, position.y, position.z)
     return matrix

@@ -70,7 +70,9 @@ def run(parsed: argparse.Namespace) -> None:
     parameters = {'checkpoint': str(parsed.checkpoint.resolve()), 'device': parsed.device}
     arrivals = replay(bag, frames, parameters, output)
     results = report.results(arrivals, frames)
-    figures = report.figures(results, report.transforms_received(arrivals, frames))
+    figures = report.figures(
+        results, report.transforms_received(arrivals, frames), report.refusals(arrivals)
+    )
     print(f'{parsed.checkpoint.name} ({description.dataset}) on {parsed.data}')
     print(report.summary_text(figures))
     if parsed.json is not None:

@@ -16,6 +16,7 @@ CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 POSE_TYPE = 'geometry_msgs/msg/PoseStamped'
 POSE_WITH_COVARIANCE_TYPE = 'geometry_msgs/msg/PoseWithCovarianceStamped'
 TF_TYPE = 'tf2_msgs/msg/TFMessage'
+DIAGNOSTICS_TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
 
 CAMERA_FRAME = 'camera_optical'
 MAP_FRAME = 'map'

@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from implicit_loc_trainer.evaluation.drawing import ERROR_COLOUR, ESTIMATED_COLOUR, TRUE_COLOUR
 from implicit_loc_trainer.evaluation.frames import FrameResult
-from implicit_loc_trainer.evaluation.pictures import ERROR_COLOUR, ESTIMATED_COLOUR, TRUE_COLOUR
 from implicit_loc_trainer.output_files import replacing
 
 # Single wild estimates must not make all others unreadable.

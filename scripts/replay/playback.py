@@ -9,13 +9,19 @@ from pathlib import Path
 from replay.child_process import ROOT, Child, running
 from replay.collector import Arrival, Collector
 from replay.errors import ReplayError
-from replay.messages import POSE_TYPE, POSE_WITH_COVARIANCE_TYPE, TF_TYPE
+from replay.messages import (
+    DIAGNOSTICS_TYPE,
+    POSE_TYPE,
+    POSE_WITH_COVARIANCE_TYPE,
+    TF_TYPE,
+)
 from replay.recording import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC, Frame
 
 NODE_NAME = 'localization_node'
 POSE_TOPIC = f'/{NODE_NAME}/pose'
 POSE_WITH_COVARIANCE_TOPIC = f'/{NODE_NAME}/pose_with_covariance'
 TF_TOPIC = '/tf'
+DIAGNOSTICS_TOPIC = '/diagnostics'
 ANSWERS = {
     POSE_TOPIC: POSE_TYPE,
     POSE_WITH_COVARIANCE_TOPIC: POSE_WITH_COVARIANCE_TYPE,
@@ -26,16 +32,18 @@ ANSWERS = {
 START_PATIENCE_S = 180.0
 # Silence after the last image that means that no further pose comes.
 QUIET_S = 3.0
+# The node reports once a second.
+REPORT_PATIENCE_S = 3.0
 POLLING_S = 0.05
 
 
-def node_command(parameters: Mapping[str, str]) -> list[str]:
+def node_command(parameters: Mapping[str, str | float]) -> list[str]:
     """The real node with its shipped configuration, except for these parameters."""
     config = str(ROOT / 'config' / 'localization.yaml')
     command = [sys.executable, '-m', 'implicit_loc_ros.localization_node', '--ros-args']
     command += ['--params-file', config]
     for name, value in parameters.items():
-        # A JSON string is a YAML string, whatever characters a path has.
+        # JSON is YAML, whatever characters a path has.
         command += ['-p', f'{name}:={json.dumps(value)}']
     return command
 
@@ -50,7 +58,7 @@ def player_command(bag: Path) -> list[str]:
 def replay(
     bag: Path,
     frames: Sequence[Frame],
-    parameters: Mapping[str, str],
+    parameters: Mapping[str, str | float],
     logs: Path,
 ) -> list[Arrival]:
     """Play a recording to a node.
@@ -62,12 +70,14 @@ def replay(
         logs: folder for the output of the processes; must exist.
 
     Returns:
-        The true poses as played, and all that the node answered, in the order of arrival.
+        The true poses as played, and all that the node answered and reported, in the order of
+        arrival.
 
     Raises:
         ReplayError: a process ended, or the node does not get ready.
     """
-    with Collector({TRUTH_TOPIC: POSE_TYPE, **ANSWERS}) as collector:
+    topics = {TRUTH_TOPIC: POSE_TYPE, **ANSWERS, DIAGNOSTICS_TOPIC: DIAGNOSTICS_TYPE}
+    with Collector(topics) as collector:
         command = node_command(parameters)
         with running('the node', command, logs / 'node.log') as node:
             _await_active(node, collector)
@@ -77,6 +87,7 @@ def replay(
                     collector.receive(POLLING_S)
                     node.check_alive()
             _await_silence(node, collector, len(frames))
+            _await_report(node, collector)
             if not collector.count(POSE_TOPIC):
                 raise ReplayError(
                     f'no pose arrived for {len(frames)} frames; the node said last: '
@@ -102,9 +113,19 @@ def _await_silence(node: Child, collector: Collector, frame_count: int) -> None:
     """A slow machine may still be busy with the last images."""
     arrived, heard = -1, time.monotonic()
     while time.monotonic() - heard < QUIET_S:
-        if len(collector.arrivals) > arrived:
-            arrived, heard = len(collector.arrivals), time.monotonic()
-        if all(collector.count(topic) >= frame_count for topic in ANSWERS):
+        counts = [collector.count(topic) for topic in ANSWERS]
+        if sum(counts) > arrived:
+            arrived, heard = sum(counts), time.monotonic()
+        if min(counts) >= frame_count:
             return
+        collector.receive(POLLING_S)
+        node.check_alive()
+
+
+def _await_report(node: Child, collector: Collector) -> None:
+    """The next report counts every image; without one, fewer refusals are known."""
+    reports = collector.count(DIAGNOSTICS_TOPIC)
+    deadline = time.monotonic() + REPORT_PATIENCE_S
+    while collector.count(DIAGNOSTICS_TOPIC) == reports and time.monotonic() < deadline:
         collector.receive(POLLING_S)
         node.check_alive()

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,14 +15,29 @@ from implicit_loc_trainer.evaluation.metrics import rotation_error_deg, translat
 from implicit_loc_trainer.output_files import replacing
 from replay.collector import Arrival
 from replay.errors import ReplayError
-from replay.messages import MAP_FRAME, POSE_TYPE, TF_TYPE, matrix_of, parsed, stamp_of
-from replay.playback import POSE_TOPIC, TF_TOPIC
+from replay.messages import (
+    DIAGNOSTICS_TYPE,
+    MAP_FRAME,
+    POSE_TYPE,
+    TF_TYPE,
+    matrix_of,
+    parsed,
+    stamp_of,
+)
+from replay.playback import DIAGNOSTICS_TOPIC, NODE_NAME, POSE_TOPIC, TF_TOPIC
 from replay.recording import TRUTH_TOPIC, Frame
+
+# Keys of the node's counters on /diagnostics.
+_REFUSED = 'refused: '
+# The only stage that shows from outside.
+_LATENCY = 'latency'
 
 
 @dataclass(frozen=True)
 class Figures:
     """Figures over all frames played; those without a pose count as infinitely wrong.
+
+    Images that the node refused are counted by its reasons, as it reports them.
 
     Latency is from the stamp of an image, which is when the player was due to publish it, to the
     arrival of its pose at another process: transport both ways, the node's waiting and computing.
@@ -37,11 +52,13 @@ class Figures:
     p95_rotation_deg: float
     latency_p50_ms: float
     latency_p95_ms: float
+    refused: dict[str, int]
 
-    def as_json(self) -> dict[str, float | None]:
+    def as_json(self) -> dict[str, float | dict[str, int] | None]:
         """The figures by name, with None for infinite ones, since JSON knows no infinity."""
         return {
-            name: value if math.isfinite(value) else None for name, value in asdict(self).items()
+            name: value if isinstance(value, dict) or math.isfinite(value) else None
+            for name, value in asdict(self).items()
         }
 
 
@@ -69,7 +86,7 @@ def clock_offset(arrivals: Iterable[Arrival], frames: Sequence[Frame]) -> int:
 
 
 def results(arrivals: Sequence[Arrival], frames: Sequence[Frame]) -> list[FrameResult]:
-    """One result per frame, in their order; `seconds` is the latency of its pose.
+    """One result per frame, in their order; its timing is the latency of its pose.
 
     Raises:
         ReplayError: the true poses did not arrive.
@@ -95,10 +112,27 @@ def transforms_received(arrivals: Sequence[Arrival], frames: Sequence[Frame]) ->
     return len(stamps & {frame.stamp + offset for frame in frames})
 
 
-def figures(frames: Sequence[FrameResult], tf_received: int) -> Figures:
+def refusals(arrivals: Iterable[Arrival]) -> dict[str, int]:
+    """Images that the node refused, by reason, as it said last."""
+    found: dict[str, int] = {}
+    for arrival in arrivals:
+        if arrival.topic == DIAGNOSTICS_TOPIC:
+            for status in parsed(arrival.data, DIAGNOSTICS_TYPE).status:
+                if status.name.startswith(f'{NODE_NAME}:'):
+                    found = {
+                        value.key.removeprefix(_REFUSED): int(value.value)
+                        for value in status.values
+                        if value.key.startswith(_REFUSED)
+                    }
+    return found
+
+
+def figures(
+    frames: Sequence[FrameResult], tf_received: int, refused: Mapping[str, int]
+) -> Figures:
     """Sum up the results of all frames."""
     errors = summary(frames)
-    latencies = [1000.0 * frame.seconds for frame in frames if math.isfinite(frame.seconds)]
+    latencies = [1000.0 * frame.timings[_LATENCY] for frame in frames if frame.timings]
     p50, p95 = np.percentile(latencies, (50, 95)) if latencies else (math.nan, math.nan)
     return Figures(
         frames_played=errors.frames,
@@ -110,6 +144,7 @@ def figures(frames: Sequence[FrameResult], tf_received: int) -> Figures:
         p95_rotation_deg=errors.p95_rotation_deg,
         latency_p50_ms=float(p50),
         latency_p95_ms=float(p95),
+        refused=dict(refused),
     )
 
 
@@ -130,12 +165,14 @@ def summary_text(values: Figures) -> str:
     centimetres = [
         _number(100.0 * v) for v in (values.median_translation_m, values.p95_translation_m)
     ]
+    reasons = ', '.join(f'{reason}: {count}' for reason, count in values.refused.items())
     degrees = [_number(v) for v in (values.median_rotation_deg, values.p95_rotation_deg)]
     return '\n'.join(
         (
             f'frames played    {values.frames_played}',
             f'poses received   {values.poses_received} ({share:.1f} %)',
             f'TF received      {values.tf_received}',
+            f'images refused   {sum(values.refused.values())}{reasons and f" ({reasons})"}',
             f'position error   median {centimetres[0]} cm, 95th percentile {centimetres[1]} cm',
             f'rotation error   median {degrees[0]} deg, 95th percentile {degrees[1]} deg',
             f'latency          median {values.latency_p50_ms:.0f} ms, '
@@ -175,5 +212,5 @@ def _result(
         estimated_pose=estimated,
         translation_error_m=float(translation_error_m(true, estimated)),
         rotation_error_deg=float(rotation_error_deg(true, estimated)),
-        seconds=(arrived - frame.stamp - offset) / 1e9,
+        timings={_LATENCY: (arrived - frame.stamp - offset) / 1e9},
     )

@@ -216,3 +216,55 @@ def make_peer() -> Iterator[Callable[[str], Peer]]:
     for peer in peers:
         if peer.context.ok():
             peer.close()
+
+
+@pytest.fixture
+def start(tiny_checkpoint: Path, make_peer: Any, request: Any) -> Iterator[Callable[..., Any]]:
+    """Run an active node with parameters in this process and give its peer."""
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+
+    from implicit_loc_ros.node import LocalizationNode
+
+    cleanups: list[Callable[[], Any]] = []
+    namespace = '/' + request.node.name[:40]
+
+    def run(**parameters: str) -> Any:
+        # The confidence of a network that was never trained is as it happens.
+        values = {'checkpoint': str(tiny_checkpoint), 'device': 'cpu', 'min_confidence': '0.0'}
+        values |= parameters
+        arguments = ['--ros-args', '-r', f'__ns:={namespace}']
+        for name, value in values.items():
+            arguments += ['-p', f'{name}:={value}']
+        rclpy.init(args=arguments)
+        node = LocalizationNode()
+        assert node.start()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+
+        def spin() -> None:
+            try:
+                executor.spin()
+            except Exception:
+                # A shutdown makes whatever runs at the moment fail.
+                if rclpy.ok():
+                    raise
+
+        thread = threading.Thread(target=spin, daemon=True)
+        thread.start()
+        cleanups.extend(
+            [
+                node.close,
+                lambda: rclpy.try_shutdown(),
+                lambda: thread.join(5),
+                lambda: node.destroy_node(),
+            ]
+        )
+        peer = make_peer(namespace)
+        # Its static transforms would be heard by the next test.
+        cleanups.append(peer.close)
+        return peer
+
+    yield run
+    for clean_up in cleanups:
+        clean_up()

@@ -12,6 +12,7 @@ import yaml
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
 
+from implicit_loc_ros.operation import INITIAL_POSE_TOPIC
 from implicit_loc_ros.parameters import Parameters
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +88,14 @@ def test_the_rviz_layout_needs_no_other_plugins() -> None:
     found = {name for name in classes(layout) if name}
     assert {name.split('/')[0] for name in found} == {'rviz_default_plugins', 'rviz_common'}
     assert {'PoseWithCovariance', 'TF', 'Image'} <= {name.split('/')[1] for name in found}
+
+
+def test_rviz_sends_initial_poses_where_the_node_listens() -> None:
+    layout = yaml.safe_load((CONFIG / 'localization.rviz').read_text())
+    tools = {tool['Class']: tool for tool in layout['Visualization Manager']['Tools']}
+    tool = tools['rviz_default_plugins/SetInitialPose']
+    assert tool['Topic']['Value'] == INITIAL_POSE_TOPIC
+    assert tool['Topic']['Reliability Policy'] == 'Reliable'
 
 
 def test_the_transport_profile_has_room_for_large_images() -> None:

@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from implicit_loc_ros import diagnostics
 from implicit_loc_ros.diagnostics import Inputs, Statistics
+from implicit_loc_ros.pose_gate import Tracking
 
 INPUTS = Inputs(
     image_topic='/camera/image',
@@ -19,6 +20,7 @@ INPUTS = Inputs(
     camera_info_topic='/camera/camera_info',
     has_camera_info=True,
     device='cpu',
+    tracking=Tracking.TRACKING,
 )
 
 
@@ -112,7 +114,7 @@ def test_refused_images_warn_and_nothing_but_refused_ones_is_an_error(
     play(statistics, clock, [0.0, 0.1])
     statistics.refused('image', 'too dark')
     status = statistics.report('node', INPUTS)
-    assert (status.level, status.message) == (DiagnosticStatus.WARN, 'too dark')
+    assert (status.level, status.message) == (DiagnosticStatus.WARN, 'TRACKING: too dark')
     statistics.refused('image', 'too dark')
     status = statistics.report('node', INPUTS)
     assert status.level == DiagnosticStatus.ERROR
@@ -127,3 +129,48 @@ def test_a_defect_is_an_error_even_beside_good_poses(clock: SimpleNamespace) -> 
     status = statistics.report('node', INPUTS)
     assert status.level == DiagnosticStatus.ERROR
     assert 'CUDA error' in status.message
+
+
+def test_the_state_is_a_value_and_begins_the_message(clock: SimpleNamespace) -> None:
+    statistics = Statistics()
+    status = statistics.report('node', replace(INPUTS, tracking=Tracking.WAITING))
+    assert (status.level, status.message) == (DiagnosticStatus.OK, 'WAITING')
+    play(statistics, clock, [0.0, 0.1])
+    status = statistics.report('node', INPUTS)
+    assert (status.level, status.message) == (DiagnosticStatus.OK, 'TRACKING')
+    assert value(status, 'state') == 'TRACKING'
+
+
+def test_lost_is_an_error_with_the_last_reason(clock: SimpleNamespace) -> None:
+    statistics = Statistics()
+    play(statistics, clock, [0.0, 0.1])
+    statistics.report('node', INPUTS)
+    statistics.refused('confidence', 'the confidence 0.100 is below min_confidence 0.500')
+    lost = replace(INPUTS, tracking=Tracking.LOST)
+    for _ in range(2):
+        status = statistics.report('node', lost)
+        assert status.level == DiagnosticStatus.ERROR
+        assert status.message.startswith('LOST: no pose is accepted: the confidence 0.100 is')
+        assert value(status, 'state') == 'LOST'
+
+
+@pytest.mark.parametrize('before', list(Tracking))
+def test_without_images_the_node_is_waiting(clock: SimpleNamespace, before: Tracking) -> None:
+    statistics = Statistics()
+    play(statistics, clock, [0.0, 0.1])
+    clock.now += 10
+    status = statistics.report('node', replace(INPUTS, tracking=before))
+    assert status.message.startswith('WAITING: no image on')
+
+
+def test_images_that_are_never_looked_at_are_no_tracking(clock: SimpleNamespace) -> None:
+    statistics = Statistics()
+    play(statistics, clock, [0.0, 0.1])
+    statistics.report('node', INPUTS)
+    for _ in range(100):
+        clock.now += 0.1
+        statistics.image_received(0)
+        statistics.refused('no stamp', 'its stamp is 0')
+    status = statistics.report('node', INPUTS)
+    assert value(status, 'state') == 'WAITING'
+    assert status.level == DiagnosticStatus.ERROR

@@ -2,8 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ import rclpy
 from geometry_msgs.msg import TransformStamped
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
@@ -27,51 +25,6 @@ from implicit_loc_ros.node import LocalizationNode
 from implicit_loc_ros.transforms import matrix_from_transform, pose_message
 
 Start = Callable[..., Any]
-
-
-@pytest.fixture
-def start(tiny_checkpoint: Path, make_peer: Any, request: Any) -> Iterator[Start]:
-    """Run an active node with parameters and give its peer."""
-    cleanups: list[Callable[[], Any]] = []
-    namespace = '/' + request.node.name[:40]
-
-    def run(**parameters: str) -> Any:
-        values = {'checkpoint': str(tiny_checkpoint), 'device': 'cpu', **parameters}
-        arguments = ['--ros-args', '-r', f'__ns:={namespace}']
-        for name, value in values.items():
-            arguments += ['-p', f'{name}:={value}']
-        rclpy.init(args=arguments)
-        node = LocalizationNode()
-        assert node.start()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-
-        def spin() -> None:
-            try:
-                executor.spin()
-            except Exception:
-                # A shutdown makes whatever runs at the moment fail.
-                if rclpy.ok():
-                    raise
-
-        thread = threading.Thread(target=spin, daemon=True)
-        thread.start()
-        cleanups.extend(
-            [
-                node.close,
-                lambda: rclpy.try_shutdown(),
-                lambda: thread.join(5),
-                lambda: node.destroy_node(),
-            ]
-        )
-        peer = make_peer(namespace)
-        # Its static transforms would be heard by the next test.
-        cleanups.append(peer.close)
-        return peer
-
-    yield run
-    for clean_up in cleanups:
-        clean_up()
 
 
 CAMERA_IN_BASE = TransformStamped(child_frame_id='camera_optical')
@@ -116,9 +69,9 @@ def test_the_thread_that_localizes_is_the_one_that_warmed_up(
     for name in ('warm_up', 'localize'):
         monkeypatch.setattr(Localizer, name, recorded(name))
     start().localize()
-    assert [name for name, _ in calls] == ['warm_up', 'warm_up', 'localize']
-    configuring, warming, localizing = (thread for _, thread in calls)
-    assert configuring == threading.get_ident() != warming == localizing
+    configuring, warming = (thread for name, thread in calls if name == 'warm_up')
+    assert configuring == threading.get_ident() != warming
+    assert calls[-1] == ('localize', warming)
 
 
 def test_closing_frees_the_cache_of_the_device_even_after_its_failure(
@@ -262,6 +215,21 @@ def test_the_gate_of_confidence_changes_at_run_time(start: Start, messages: Any)
     peer.images.publish(messages.image(peer.next_stamp()))
     peer.wait(lambda: peer.counters().get('refused: confidence') == '1', 'the count')
     assert len(peer.poses) == before
+
+
+def test_the_solver_is_the_one_that_was_asked_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+    localize = Localizer.localize
+
+    def record(localizer: Localizer, *arguments: Any) -> Any:
+        used.append(localizer.solver)
+        return localize(localizer, *arguments)
+
+    monkeypatch.setattr(Localizer, 'localize', record)
+    start(solver='weighted').localize()
+    assert set(used) == {'weighted'}
 
 
 @pytest.mark.parametrize('reliable', [True, False])

@@ -27,7 +27,9 @@ from tf2_msgs.msg import TFMessage
 
 def start_node(log: Path, namespace: str, **parameters: str) -> 'subprocess.Popen[bytes]':
     arguments = ['--ros-args', '-r', f'__ns:={namespace}']
-    for name, value in {'device': 'cpu', 'torch_threads': '1', **parameters}.items():
+    # The confidence of a network that was never trained is as it happens.
+    own = {'device': 'cpu', 'torch_threads': '1', 'min_confidence': '0.0'}
+    for name, value in {**own, **parameters}.items():
         arguments += ['-p', f'{name}:={value}']
     command = [sys.executable, '-m', 'implicit_loc_ros.localization_node', *arguments]
     with log.open('wb') as file:

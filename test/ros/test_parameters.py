@@ -51,7 +51,25 @@ def test_every_parameter_is_described_and_only_the_gate_changes_at_run_time(
         assert descriptor.description, item.name
         if not descriptor.read_only:
             changeable.add(item.name)
-    assert changeable == {'min_confidence'}
+    assert changeable == {
+        'min_confidence',
+        'max_speed',
+        'max_turn_rate',
+        'gate_slack_m',
+        'gate_slack_rad',
+        'gate_timeout_s',
+        'reopen_after',
+        'lost_after_s',
+    }
+
+
+def test_the_gate_demands_what_the_parameters_say() -> None:
+    parameters = Parameters(gate_slack_m=0.7, gate_timeout_s=3.0, reopen_after=9)
+    limits = parameters.gate_limits
+    assert (limits.slack_m, limits.timeout_s, limits.reopen_after) == (0.7, 3.0, 9)
+    for item in fields(limits):
+        name = item.name if hasattr(parameters, item.name) else f'gate_{item.name}'
+        assert getattr(limits, item.name) == getattr(parameters, name)
 
 
 def test_values_of_the_user_arrive(make_node: Callable[..., Any]) -> None:
@@ -72,6 +90,13 @@ def test_values_of_the_user_arrive(make_node: Callable[..., Any]) -> None:
         ('min_confidence', float('nan'), 'out of range'),
         ('min_confidence', 0, 'must be of type float'),
         ('torch_threads', -1, 'out of range'),
+        ('solver', 'magic', 'must be one of unweighted, weighted, rigid_ransac, pnp_ransac'),
+        ('max_speed', -1.0, 'out of range'),
+        ('max_turn_rate', float('inf'), 'out of range'),
+        ('gate_slack_rad', 4.0, 'out of range'),
+        ('gate_timeout_s', float('nan'), 'out of range'),
+        ('reopen_after', 1, 'out of range'),
+        ('lost_after_s', 1, 'must be of type float'),
         ('tf_tolerance_s', -0.1, 'out of range'),
         ('map_frame', '', "'map_frame' is empty"),
         ('base_frame', '/base_link', 'no leading slash'),

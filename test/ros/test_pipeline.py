@@ -15,6 +15,7 @@ from implicit_loc_ros.diagnostics import Inputs, Statistics
 from implicit_loc_ros.frames import PublishedPose, TransformError
 from implicit_loc_ros.parameters import Parameters
 from implicit_loc_ros.pipeline import Frame, Pipeline
+from implicit_loc_ros.pose_gate import PoseGate, Tracking
 from implicit_loc_ros.stamps import StampGate
 from implicit_loc_ros.throttled_log import ThrottledLog
 
@@ -33,6 +34,7 @@ def estimate(**changes: Any) -> SimpleNamespace:
         'world_from_camera': np.eye(4),
         'covariance': np.eye(6) * 0.01,
         'confidence': 0.8,
+        'used_consensus': False,
         'timings': {'network': 0.01, 'total': 0.02},
         **changes,
     }
@@ -46,16 +48,22 @@ class Rig:
         self.published: list[Any] = []
         self.lines: list[str] = []
         self.statistics = Statistics()
-        self.gate = StampGate()
+        self.stamp_gate = StampGate()
+        self.pose_gate = PoseGate()
         self.missing = ''
-        logger = SimpleNamespace(warning=self.lines.append, error=self.lines.append)
+        self.parameters = Parameters(**parameters)
+        self.news: list[str] = []
+        logger = SimpleNamespace(
+            warning=self.lines.append, error=self.lines.append, info=self.news.append
+        )
         self.pipeline = Pipeline(
             localizer=SimpleNamespace(localize=lambda image, camera: answer()),  # type: ignore[arg-type]
             frames=self,  # type: ignore[arg-type]
-            gate=self.gate,
+            stamp_gate=self.stamp_gate,
+            pose_gate=self.pose_gate,
             statistics=self.statistics,
             log=ThrottledLog(logger),
-            parameters=lambda: Parameters(**parameters),
+            parameters=lambda: self.parameters,
             publish=lambda image, pose: self.published.append((image.header.stamp, pose)),
             now=lambda: 2_000_000_000,
         )
@@ -157,7 +165,7 @@ def test_an_image_is_answered_once(frame: Frame) -> None:
 
 def test_an_image_from_before_a_time_jump_is_not_published(frame: Frame) -> None:
     rig = Rig(estimate)
-    rig.gate.reset()
+    rig.stamp_gate.reset()
     rig.pipeline.process(frame)
     assert not rig.published
 
@@ -177,3 +185,81 @@ def test_missing_odometry_leaves_the_pose(frame: Frame) -> None:
     assert len(rig.published) == 1
     assert rig.values()['poses without a transform'] == '1'
     assert rig.lines == ['no odometry']
+
+
+def frames(messages: SimpleNamespace, count: int, first: int = 0) -> list[Frame]:
+    """At 10 Hz, from second 2 on."""
+    stamps = [2_000_000_000 + 100_000_000 * (first + i) for i in range(count)]
+    return [Frame(messages.image(stamp), messages.camera_info(), epoch=0) for stamp in stamps]
+
+
+def at(x: float, **changes: Any) -> SimpleNamespace:
+    moved = np.eye(4)
+    moved[0, 3] = x
+    return estimate(world_from_camera=moved, covariance=np.eye(6) * 1e-4, **changes)
+
+
+def test_a_jump_is_refused_until_enough_agree_and_no_pose_comes_twice(
+    messages: SimpleNamespace,
+) -> None:
+    answers = [at(0.0), at(0.0), *(at(30.0 + i / 100) for i in range(5))]
+    rig = Rig(lambda: answers.pop(0), reopen_after=4)
+    played = frames(messages, 7)
+    for frame in played:
+        rig.pipeline.process(frame)
+    assert [stamp for stamp, _ in rig.published] == [
+        played[i].message.header.stamp for i in (0, 1, 5, 6)
+    ]
+    assert [pose.map_from_body[0, 3] for _, pose in rig.published] == [0.0, 0.0, 30.03, 30.04]
+    values = rig.values()
+    assert values['refused: jump'] == '3'
+    assert values['images refused'] == '3'
+    assert values['last pose overruled'] == '1'
+    assert any('the last pose is overruled: 4 poses agree' in line for line in rig.lines)
+
+
+@pytest.mark.parametrize(
+    'failure', [broken(confidence=0.1), raising(AlignmentError('degenerate')), raising(ValueError)]
+)
+def test_lost_is_entered_and_left_and_each_is_told_once(
+    messages: SimpleNamespace, failure: Callable[[], Any]
+) -> None:
+    answers = [estimate, *[failure] * 20, estimate, estimate]
+    rig = Rig(lambda: answers.pop(0)(), lost_after_s=1.0)
+    states = []
+    for frame in frames(messages, 23):
+        rig.pipeline.process(frame)
+        states.append(rig.pose_gate.state)
+    tracking, lost = Tracking.TRACKING, Tracking.LOST
+    assert states == [tracking] * 10 + [lost] * 11 + [tracking] * 2
+    assert len(rig.published) == 3
+    assert rig.news == ['WAITING -> TRACKING', 'LOST -> TRACKING']
+    assert len([line for line in rig.lines if 'TRACKING -> LOST' in line]) == 1
+
+
+def test_a_stale_pose_neither_counts_as_lost_nor_binds(messages: SimpleNamespace) -> None:
+    answers = [at(0.0), at(50.0), at(0.1)]
+    rig = Rig(lambda: answers.pop(0))
+    first, second, third = frames(messages, 3)
+    rig.pipeline.process(first)
+    rig.pipeline.process(Frame(second.message, second.camera_info, epoch=-1))
+    rig.pipeline.process(third)
+    assert len(rig.published) == 2
+    assert rig.values()['refused: stale'] == '1'
+
+
+def test_poses_of_the_fallback_are_counted(messages: SimpleNamespace) -> None:
+    answers = [estimate(used_consensus=used) for used in (False, True, True)]
+    rig = Rig(lambda: answers.pop(0))
+    for frame in frames(messages, 3):
+        rig.pipeline.process(frame)
+    assert rig.values()['poses from the consensus'] == '2'
+
+
+def test_what_the_gate_demands_may_change_between_two_images(messages: SimpleNamespace) -> None:
+    rig = Rig(lambda: estimate(confidence=0.4), min_confidence=0.5)
+    first, second = frames(messages, 2)
+    rig.pipeline.process(first)
+    rig.parameters = Parameters(min_confidence=0.3)
+    rig.pipeline.process(second)
+    assert len(rig.published) == 1

@@ -29,11 +29,14 @@ def test_node_localizes_real_images_from_a_bag(tmp_path: Path, monkeypatch: pyte
     samples = open_dataset(DATA, 'test')[::FRAME_STEP]
     frames = recording.frames_at(samples, RATE_HZ)
     recording.record(tmp_path / 'bag', samples, frames, '')
-    parameters = {'checkpoint': str(CHECKPOINT), 'device': 'cpu'}
+    # The figures are those of all frames, however doubtful.
+    parameters = {'checkpoint': str(CHECKPOINT), 'device': 'cpu', 'min_confidence': 0.0}
     arrivals = replay(tmp_path / 'bag', frames, parameters, tmp_path)
     results = report.results(arrivals, frames)
-    figures = report.figures(results, report.transforms_received(arrivals, frames))
+    refused = report.refusals(arrivals)
+    figures = report.figures(results, report.transforms_received(arrivals, frames), refused)
     assert figures.frames_played == len(samples)
+    assert figures.refused == {}
     assert figures.poses_received >= 0.9 * len(samples)
     assert figures.tf_received == figures.poses_received
     # Twice the figures of docs/benchmarks.md; the nearest training image is at 70 cm and 20 deg.

@@ -14,7 +14,9 @@ from implicit_loc_ros.transforms import (
     base_covariance,
     check_pose,
     inverse,
+    matrix_from_pose,
     matrix_from_transform,
+    pose_message,
     pose_with_covariance_stamped,
     quaternion_message,
     stamp_from_nanoseconds,
@@ -42,6 +44,11 @@ def test_a_transform_survives_the_message(angle: float) -> None:
     matrix[:3, 3] = (1.0, 2.0, 3.0)
     message = transform_stamped(Time(), 'a', 'b', matrix)
     np.testing.assert_allclose(matrix_from_transform(message.transform), matrix, atol=1e-7)
+
+
+def test_a_pose_survives_the_message() -> None:
+    matrix = random_transform(np.random.default_rng(3))
+    np.testing.assert_allclose(matrix_from_pose(pose_message(matrix)), matrix, atol=1e-12)
 
 
 def test_quaternions_are_unit_even_if_the_matrix_is_not_quite_a_rotation() -> None:
@@ -81,6 +88,13 @@ def test_the_base_covariance_agrees_with_sampling() -> None:
     np.testing.assert_allclose(found, expected, atol=0.08 * np.abs(expected).max())
 
 
+def test_a_positive_definite_covariance_stays_so_far_from_the_camera() -> None:
+    camera_from_base = np.eye(4)
+    camera_from_base[:3, 3] = (30.0, -20.0, 5.0)
+    covariance = np.diag([1e-6, 1e-4, 1e-2, 1e-7, 1e-5, 1e-3])
+    check_pose(np.eye(4), base_covariance(covariance, np.eye(4), camera_from_base))
+
+
 def test_without_a_lever_arm_the_covariance_stays() -> None:
     turned = np.eye(4)
     turned[:3, :3] = rotation(np.array([0.3, 0.2, 0.1]))
@@ -109,6 +123,12 @@ def broken(row: int, column: int, value: float) -> np.ndarray:
         (broken(0, 0, 1.1), np.eye(6)),
         (np.eye(4), np.zeros((6, 6))),
         (np.eye(4), np.full((6, 6), np.nan)),
+        (np.eye(4), np.diag([1.0, 1.0, 1.0, 1.0, 1.0, 0.0])),
+        (np.eye(4), np.diag([1.0, 1.0, 1.0, 1.0, 1.0, -1.0])),
+        (np.eye(4), np.eye(6) + np.diag(np.ones(5), 1)),
+        # A correlation of more than 1, though every variance is positive.
+        (np.eye(4), np.eye(6) + 1.1 * (np.eye(6, k=1) + np.eye(6, k=-1))),
+        (np.eye(4), np.full((6, 6), 1e308)),
     ],
 )
 def test_no_robot_receives_such_a_pose(pose: np.ndarray, covariance: np.ndarray) -> None:
