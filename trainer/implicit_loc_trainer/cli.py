@@ -8,6 +8,7 @@ from typing import Protocol
 from implicit_loc.errors import ImplicitLocError
 from implicit_loc_trainer.commands import (
     ablate,
+    calibrate,
     check,
     evaluate,
     finetune,
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     'train': train,
     'train-many': train_many,
     'finetune': finetune,
+    'calibrate': calibrate,
     'evaluate': evaluate,
     'ablate': ablate,
     'report': report,

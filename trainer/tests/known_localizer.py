@@ -1,5 +1,6 @@
-"""What the tests of the report share: a localizer whose errors are known, and its recording."""
+"""What several tests share: a localizer whose errors are known, and its recording."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from implicit_loc.camera import Camera
 from implicit_loc.checkpoint import CheckpointDescription
+from implicit_loc.confidence import Evidence
 from implicit_loc.errors import AlignmentError
 from implicit_loc.localizer import Localizer, PoseEstimate
 from implicit_loc.network import NetworkConfig, SceneGeometry
@@ -42,11 +44,17 @@ def _grey(index):
 
 
 class KnownLocalizer:
-    """Errors in metres along x, None = lost; repeated for further frames."""
+    """Errors in metres along x, None = lost; repeated for further frames.
 
-    def __init__(self, errors_m, dataset='room', device='cpu'):
+    Its world points are exact: PnP makes no error, whatever the localizer's own is.
+    """
+
+    def __init__(self, errors_m, dataset='room', device='cpu', solver='robust', confidence=0.5):
         self.errors_m = errors_m
+        self.confidence = confidence
         self.device = torch.device(device)
+        self.solver = solver
+        self.masks = []
         self.description = CheckpointDescription(
             network=NetworkConfig(stride=STRIDE),
             input_height=CAMERA.height,
@@ -56,26 +64,48 @@ class KnownLocalizer:
             extent=((-2.0, -1.0, 1.2), (2.0, 1.0, 1.2)),
         )
 
-    def localize(self, image, camera):
+    def localize(self, image, camera, mask=None):
         """The true pose, moved by the known error."""
+        self.masks.append(mask)
+        return self.solve(self.predict(image, camera), camera, mask)
+
+    def predict(self, image, camera):
+        """The true geometry."""
         index = int(image[0, 0, 0])
-        error_m = self.errors_m[index % len(self.errors_m)]
-        if error_m is None:
-            raise AlignmentError('all weights are zero')
         true = pose(index)
         rays = camera.rays(STRIDE)
         depth = np.random.default_rng(index).uniform(1, 3, rays.shape[:2]).astype(np.float32)
         points = (depth[..., None] * rays) @ true[:3, :3].T + true[:3, 3]
-        estimated = true.copy()
-        estimated[0, 3] += error_m
+        geometry = SceneGeometry(points.astype(np.float32), depth, depth / 3)
+        self._predicted = geometry, index
+        return geometry
+
+    def solve(self, geometry, camera, mask=None, solver=None):
+        """The true pose, moved by the known error of the localizer, or not at all by PnP."""
+        predicted, index = self._predicted
+        assert geometry is predicted
+        error_m = self.errors_m[index % len(self.errors_m)]
+        if error_m is None:
+            raise AlignmentError('all weights are zero')
+        estimated = pose(index)
+        estimated[0, 3] += 0.0 if solver == 'pnp_ransac' else error_m
         return PoseEstimate(
             world_from_camera=estimated,
+            first_pose=estimated,
+            used_consensus=False,
             covariance=np.eye(6),
-            confidence=0.5,
+            confidence=self.confidence,
+            evidence=Evidence(*[0.0] * len(dataclasses.fields(Evidence))),
             residuals=ResidualStatistics(96, 0.75, 0.04, 0.03, 1.5),
-            geometry=SceneGeometry(points.astype(np.float32), depth, depth / 3),
+            geometry=geometry,
             camera=camera,
-            timings={'preprocessing': 0.001, 'network': 0.02, 'alignment': 0.003, 'total': 0.024},
+            timings={
+                'preprocessing': 0.001,
+                'network': 0.02,
+                'alignment': 0.002,
+                'refinement': 0.001,
+                'total': 0.024,
+            },
         )
 
 

@@ -17,7 +17,7 @@ from implicit_loc_trainer.recipes.sections import (
     OptimizerConfig,
     RunConfig,
 )
-from implicit_loc_trainer.training import runs
+from implicit_loc_trainer.training import mixed_recordings, runs
 
 CAMERA = Camera(64, 48, 50.0, 50.0, 31.5, 23.5)
 FRAMES = 12
@@ -51,7 +51,8 @@ def with_epochs(recipe: Recipe, epochs: int, **optimizer: object) -> Recipe:
 
 def use(patch: pytest.MonkeyPatch, frames: list[Sample]) -> None:
     """Make these frames the recording of every training."""
-    patch.setattr(runs, 'open_dataset', lambda _path, _split: frames)
+    for module in (runs, mixed_recordings):
+        patch.setattr(module, 'open_dataset', lambda _path, _split: frames)
 
 
 def in_a_fork(action: Callable[[], object]) -> int:

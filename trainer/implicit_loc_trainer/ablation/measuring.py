@@ -6,46 +6,57 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from implicit_loc.camera import Camera
 from implicit_loc.localizer import Localizer, PoseEstimate
 from implicit_loc_trainer.ablation.scenes import Scene
-from implicit_loc_trainer.datasets import open_dataset
-from implicit_loc_trainer.evaluation.frames import evaluate, summary
+from implicit_loc_trainer.datasets import Sample, open_dataset
+from implicit_loc_trainer.evaluation.frames import summary
 from implicit_loc_trainer.evaluation.metrics import ErrorSummary
+from implicit_loc_trainer.evaluation.running import evaluate
+
+# The published figures are those of the closed form: what it gives stands under its own name.
+_SOLVER = 'weighted'
+# Further solvers, and what stands before the names of their figures.
+_PREFIXES = {'pnp_ransac': 'pnp_', 'robust': 'robust_'}
 
 
 def measure(checkpoint: Path, scene: Scene, split: Path, device: str) -> dict[str, float | None]:
-    """Errors of both poses, and milliseconds, on the frames of a list.
+    """Errors of the poses of three solvers, and milliseconds, on the frames of a list.
 
     Raises:
         ImplicitLocError: checkpoint or recording cannot be used.
     """
-    localizer = _Timed(Localizer.load(checkpoint, device))
-    stride = localizer.localizer.description.network.stride
-    results = evaluate(localizer, open_dataset(scene.path, split), pnp_stride=stride, shown=0)
-    pnp = {f'pnp_{name}': value for name, value in _figures(summary(results.pnp)).items()}
-    return {**_figures(summary(results.frames)), **pnp, **localizer.figures()}
+    localizer = Localizer.load(checkpoint, device, _SOLVER)
+    timings = _Timings()
+    results = evaluate(
+        localizer,
+        open_dataset(scene.path, split),
+        solvers=tuple(_PREFIXES),
+        observe=timings.add,
+        shown=0,
+    )
+    others = {
+        f'{_PREFIXES[solver]}{name}': value
+        for solver, frames in results.solvers.items()
+        for name, value in _figures(summary(frames)).items()
+    }
+    return {**_figures(summary(results.frames)), **others, **timings.figures()}
 
 
 def _figures(errors: ErrorSummary) -> dict[str, float | None]:
     return {name: errors.as_json()[name] for name in asdict(errors)}
 
 
-class _Timed:
-    """A localizer that remembers how long each part took and how many cells there were."""
+class _Timings:
+    """How long each part of every localization took, and how many cells there were."""
 
-    def __init__(self, localizer: Localizer) -> None:
-        self.localizer = localizer
+    def __init__(self) -> None:
         self._timings: list[dict[str, float]] = []
         self._cells = (0, 0)
 
-    def localize(self, image: NDArray[np.uint8], camera: Camera) -> PoseEstimate:
-        """The pose of one image."""
-        estimate = self.localizer.localize(image, camera)
+    def add(self, _sample: Sample, _image: NDArray[np.uint8], estimate: PoseEstimate) -> None:
         self._timings.append(estimate.timings)
         rows, columns = estimate.geometry.weights.shape
         self._cells = (rows, columns)
-        return estimate
 
     def figures(self) -> dict[str, float | None]:
         """Median milliseconds, and the cells of the output."""

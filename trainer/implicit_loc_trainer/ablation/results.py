@@ -23,9 +23,9 @@ class Result:
         scene: its name.
         fingerprint: of everything that determines the run.
         reason: why it failed; empty = it did not.
-        figures: medians (metres, degrees; None = infinite) of the closed form, and with pnp_
-            before them those of PnP + RANSAC; milliseconds; output cells; seconds of training;
-            images seen.
+        figures: medians (metres, degrees; None = infinite) of the closed form, with pnp_ before
+            them those of PnP + RANSAC, with robust_ those of the default solver; milliseconds;
+            output cells; seconds of training; images seen.
         machine: that ran it.
     """
 

@@ -97,7 +97,7 @@ def _run_time_columns(_: TableLayout, scenes: Sequence[Scene]) -> list[Column]:
 
 
 def _idea_columns(_: TableLayout, scenes: Sequence[Scene]) -> list[Column]:
-    """Both poses, and what the training cost."""
+    """The poses of three solvers, and what the training cost."""
 
     def figure(name: str, pattern: str, factor: float) -> Callable[[Row, RowResults], str]:
         def cell(row: Row, own: RowResults) -> str:
@@ -110,6 +110,7 @@ def _idea_columns(_: TableLayout, scenes: Sequence[Scene]) -> list[Column]:
     return [
         ('Closed form (cm/deg)', _errors(scenes, 'Closed form (cm/deg)', 1, 100)),
         ('PnP + RANSAC (cm/deg)', _errors(scenes, 'PnP + RANSAC (cm/deg)', 1, 100, 'pnp_')),
+        ('Robust (cm/deg)', _errors(scenes, 'Robust (cm/deg)', 1, 100, 'robust_')),
         ('Images seen', figure('images_seen', '{:.0f}', 1)),
         ('Training (min)', figure('training_s', '{:.1f}', 1 / 60)),
     ]
@@ -137,6 +138,9 @@ def _errors(
         results = [result for result in found if result is not None]
         # An average over some of the scenes would be compared with one over all.
         if len(results) < len(scenes) or not scenes:
+            return NOT_RUN
+        # Results of before the figure existed do not have it.
+        if any(f'{prefix}median_translation_m' not in result.figures for result in results):
             return NOT_RUN
         translation = _mean(results, f'{prefix}median_translation_m')
         rotation = _mean(results, f'{prefix}median_rotation_deg')

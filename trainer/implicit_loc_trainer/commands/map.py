@@ -1,54 +1,50 @@
 """Export the implicit map of a checkpoint as a coloured, weighted point cloud."""
 
 import argparse
-import math
-import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from implicit_loc.errors import ImplicitLocError
+from implicit_loc_trainer.commands.common import (
+    add_checkpoint,
+    add_data,
+    add_device,
+    add_split,
+    count,
+    non_negative,
+    open_split,
+)
 from implicit_loc_trainer.output_files import check_writable
+from implicit_loc_trainer.tracking import tracked
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument('checkpoint', metavar='CHECKPOINT', type=Path, help='.safetensors file')
-    parser.add_argument(
-        '--data', metavar='PATH', type=Path, required=True, help='the recording of the place'
-    )
+    add_checkpoint(parser)
+    add_data(parser, 'the recording of the place')
     parser.add_argument('--ply', metavar='F', type=Path, required=True, help='file to write')
-    parser.add_argument(
-        '--split',
-        metavar='S',
-        default='train',
-        help='train, test, or a file that lists frame names (default: train)',
-    )
+    add_split(parser, 'frames to map', 'train')
     parser.add_argument(
         '--least-weight',
         metavar='W',
-        type=_number,
+        type=non_negative,
         default=0.0,
         help='leave out points below this weight, in [0, 1] (default: 0)',
     )
     parser.add_argument(
         '--voxel',
         metavar='M',
-        type=_number,
+        type=non_negative,
         default=0.01,
         help='keep one point in each cube of this side, metres; 0 keeps all (default: 0.01)',
     )
     parser.add_argument(
         '--most-points',
         metavar='N',
-        type=_count,
+        type=count,
         default=1_000_000,
         help='enlarge the cubes until at most so many points remain (default: 1000000)',
     )
-    parser.add_argument(
-        '--device', metavar='D', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)'
-    )
+    add_device(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,23 +60,14 @@ def run(arguments: argparse.Namespace) -> int:
     """
     # PyTorch takes seconds to import: not for --help.
     from implicit_loc.localizer import Localizer
-    from implicit_loc_trainer.datasets import open_dataset
     from implicit_loc_trainer.report.ply import write_ply
     from implicit_loc_trainer.report.point_cloud import gather, map_frames
 
     check_writable(arguments.ply)
-    named = arguments.split in ('train', 'test')
-    samples = open_dataset(arguments.data, arguments.split if named else Path(arguments.split))
+    samples = open_split(arguments.data, arguments.split)
     localizer = Localizer.load(arguments.checkpoint, arguments.device)
-    progress = track(
-        samples,
-        description='mapping',
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    )
     cloud = gather(
-        map_frames(localizer, progress),
+        map_frames(localizer, tracked(samples, 'mapping')),
         arguments.most_points,
         arguments.voxel,
         arguments.least_weight,
@@ -93,19 +80,3 @@ def run(arguments: argparse.Namespace) -> int:
     write_ply(arguments.ply, cloud)
     print(f'written: {arguments.ply} ({len(cloud)} points of {len(samples)} frames)')
     return 0
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0.0):
-        raise argparse.ArgumentTypeError(f'{text!r} must be a number of at least 0')
-    return value
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f'{text!r} must be a whole number of at least 1')
-    return int(text)

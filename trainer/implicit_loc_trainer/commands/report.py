@@ -3,34 +3,30 @@
 import argparse
 from pathlib import Path
 
+from implicit_loc_trainer.commands.common import (
+    add_checkpoint,
+    add_data,
+    add_device,
+    add_split,
+    count,
+    open_split,
+)
 from implicit_loc_trainer.output_files import check_writable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument('checkpoint', metavar='CHECKPOINT', type=Path, help='.safetensors file')
-    parser.add_argument(
-        '--data', metavar='PATH', required=True, help='the recording that it was learned from'
-    )
+    add_checkpoint(parser)
+    add_data(parser, 'the recording that it was learned from')
     parser.add_argument(
         '--output', metavar='F', type=Path, help='page to write (default: beside the checkpoint)'
     )
-    parser.add_argument(
-        '--train-split',
-        metavar='S',
-        default='train',
-        help='frames that were learned from: train, test or a list of names (default: train)',
-    )
-    parser.add_argument(
-        '--split',
-        metavar='S',
-        default='test',
-        help='frames to localize: train, test or a list of names (default: test)',
-    )
+    add_split(parser, 'frames that were learned from', 'train', '--train-split')
+    add_split(parser, 'frames to localize', 'test')
     parser.add_argument(
         '--frames',
         metavar='N',
-        type=int,
+        type=count,
         default=1000,
         help='localize at most so many of them, evenly spaced (default: 1000)',
     )
@@ -40,9 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help='folder with recipe and log of the training (default: that of the checkpoint)',
     )
-    parser.add_argument(
-        '--device', metavar='D', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)'
-    )
+    add_device(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         OSError: reading or writing failed.
     """
     # matplotlib takes its time to import: the other commands should not wait for it.
-    from implicit_loc_trainer.report.writing import REPORT, frames_of, write_report
+    from implicit_loc_trainer.report.writing import REPORT, write_report
 
     folder = arguments.checkpoint.parent
     path = arguments.output or folder / REPORT
@@ -65,10 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     write_report(
         path,
         arguments.checkpoint,
-        arguments.data,
-        frames_of(arguments.data, arguments.train_split),
-        frames_of(arguments.data, arguments.split),
-        max(1, arguments.frames),
+        str(arguments.data),
+        open_split(arguments.data, arguments.train_split),
+        open_split(arguments.data, arguments.split),
+        arguments.frames,
         arguments.run or folder,
         arguments.device,
     )

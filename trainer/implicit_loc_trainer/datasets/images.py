@@ -162,14 +162,30 @@ def find_extras(root: Path, name: str, camera: Camera) -> Extras:
         name: of the frame; the files are called so, with .png for the image's suffix.
         camera: of the image.
     """
+    depth = _file_of(root / 'depth', name)
+    return Extras(
+        load_depth=partial(load_depth, depth) if depth.is_file() else None,
+        load_mask=find_mask(root / 'masks', name, camera),
+    )
+
+
+def find_mask(folder: Path, name: str, camera: Camera) -> Callable[[], NDArray[np.bool_]] | None:
+    """What loads the mask of a frame from a folder; None where it has none.
+
+    Args:
+        folder: of the masks, non-zero = ignore.
+        name: of the frame; its mask is called so, with .png for the image's suffix.
+        camera: of the image.
+    """
+    file = _file_of(folder, name)
+    return partial(load_mask, file, camera) if file.is_file() else None
+
+
+def _file_of(folder: Path, name: str) -> Path:
     stem = name
     for suffix in _SUFFIXES:
         stem = stem[: -len(suffix)] if stem.lower().endswith(suffix) else stem
-    depth, mask = root / 'depth' / f'{stem}.png', root / 'masks' / f'{stem}.png'
-    return Extras(
-        load_depth=partial(load_depth, depth) if depth.is_file() else None,
-        load_mask=partial(load_mask, mask, camera) if mask.is_file() else None,
-    )
+    return folder / f'{stem}.png'
 
 
 def _read(source: str, file: Path) -> bytes:

@@ -6,12 +6,17 @@ not look better by refusing the difficult frames.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+
+# Metres and degrees within which a pose is called correct, and beyond which it misleads a robot.
+CORRECT = (0.25, 10.0)
+GROSS = (1.0, 20.0)
 
 
 def translation_error_m(true: FloatArray, estimated: FloatArray) -> FloatArray:
@@ -77,7 +82,8 @@ class ErrorSummary:
     """Figures over all frames, those without a pose counted as infinitely wrong.
 
     `frames` counts all frames and `lost` those without a pose; errors are in metres and degrees,
-    recalls in [0, 1]. The mean is infinite as soon as one frame is lost.
+    recalls and gross failures are shares of all frames, in [0, 1]. The mean is infinite as soon
+    as one frame is lost. A gross failure is off by more than 1 m or 20 deg, or lost.
     """
 
     frames: int
@@ -91,13 +97,17 @@ class ErrorSummary:
     recall_5cm_5deg: float
     recall_10cm_5deg: float
     recall_25cm_10deg: float
+    # Trainings that were interrupted before this figure existed kept the others.
+    gross_failures: float = math.nan
 
-    def as_json(self) -> dict[str, int | float | None]:
-        """The figures by name, with None for infinite ones, since JSON knows no infinity."""
-        return {
-            name: value if math.isfinite(value) else None
-            for name, value in dataclasses.asdict(self).items()
-        }
+    def as_json(self) -> dict[str, float | None]:
+        """The figures by name; see `json_figures`."""
+        return json_figures(dataclasses.asdict(self))
+
+
+def json_figures(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Figures with None for those that are infinite or NaN, since JSON knows neither."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def summarize(translation_m: FloatArray, rotation_deg: FloatArray) -> ErrorSummary:
@@ -122,8 +132,8 @@ def summarize(translation_m: FloatArray, rotation_deg: FloatArray) -> ErrorSumma
     translation_m = np.where(lost, np.inf, translation_m)
     rotation_deg = np.where(lost, np.inf, rotation_deg)
 
-    def recall(within_m: float, within_deg: float) -> float:
-        return float(np.mean((translation_m <= within_m) & (rotation_deg <= within_deg)))
+    def within(metres: float, degrees: float) -> NDArray[np.bool_]:
+        return np.asarray((translation_m <= metres) & (rotation_deg <= degrees))
 
     return ErrorSummary(
         frames=len(lost),
@@ -134,7 +144,8 @@ def summarize(translation_m: FloatArray, rotation_deg: FloatArray) -> ErrorSumma
         mean_rotation_deg=float(np.mean(rotation_deg)),
         p95_translation_m=quantile(translation_m, 0.95),
         p95_rotation_deg=quantile(rotation_deg, 0.95),
-        recall_5cm_5deg=recall(0.05, 5.0),
-        recall_10cm_5deg=recall(0.10, 5.0),
-        recall_25cm_10deg=recall(0.25, 10.0),
+        recall_5cm_5deg=float(within(0.05, 5.0).mean()),
+        recall_10cm_5deg=float(within(0.10, 5.0).mean()),
+        recall_25cm_10deg=float(within(*CORRECT).mean()),
+        gross_failures=float((~within(*GROSS)).mean()),
     )

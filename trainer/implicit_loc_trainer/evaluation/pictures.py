@@ -5,14 +5,26 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from implicit_loc_trainer.evaluation.colours import world_bounds, world_colours
+from implicit_loc_trainer.evaluation.drawing import (
+    ERROR_COLOUR,
+    ESTIMATED_COLOUR,
+    TRUE_COLOUR,
+    new_figure,
+    tick_1_2_5,
+)
 from implicit_loc_trainer.evaluation.frames import Evaluation, FrameResult, ShownFrame
+from implicit_loc_trainer.evaluation.lost import LostDetection
+from implicit_loc_trainer.evaluation.tables import title
 from implicit_loc_trainer.evaluation.trajectories import with_gaps
+from implicit_loc_trainer.evaluation.trust_pictures import (
+    deviation_figure,
+    nees_figure,
+    reliability_figure,
+)
 from implicit_loc_trainer.output_files import replacing
 
 FloatArray = NDArray[np.float64]
@@ -21,19 +33,36 @@ ERRORS_PICTURE = 'errors.png'
 TRAJECTORY_PICTURE = 'trajectory.png'
 BEST_PICTURE = 'best_frames.png'
 WORST_PICTURE = 'worst_frames.png'
-PICTURES = (ERRORS_PICTURE, TRAJECTORY_PICTURE, BEST_PICTURE, WORST_PICTURE)
+RELIABILITY_PICTURE = 'reliability.png'
+NEES_PICTURE = 'nees.png'
+DEVIATIONS_PICTURE = 'deviations.png'
+PICTURES = (
+    ERRORS_PICTURE,
+    TRAJECTORY_PICTURE,
+    BEST_PICTURE,
+    WORST_PICTURE,
+    RELIABILITY_PICTURE,
+    NEES_PICTURE,
+    DEVIATIONS_PICTURE,
+)
 
-TRUE_COLOUR, ESTIMATED_COLOUR, ERROR_COLOUR = '#222222', '#1f77b4', '#d62728'
 # A logarithmic axis has no zero; nobody can tell errors below this from it.
 SMALLEST_SHOWN = 1e-2
 
 
-def draw(folder: Path, evaluation: Evaluation) -> list[Path]:
-    """Writes all pictures; those of single frames only where a frame was localized.
+def draw(
+    folder: Path,
+    evaluation: Evaluation,
+    min_confidence: float,
+    lost: LostDetection | None = None,
+) -> list[Path]:
+    """Writes all pictures; those of localized frames only where there is one.
 
     Args:
         folder: is made where it does not exist.
         evaluation: with at least one frame.
+        min_confidence: that of an accepted pose at least.
+        lost: results on foreign images, if there are any.
 
     Returns:
         The files written.
@@ -42,13 +71,16 @@ def draw(folder: Path, evaluation: Evaluation) -> list[Path]:
         DataError: an image of a shown frame cannot be read.
         OSError: a picture cannot be written.
     """
-    methods = {'closed form': evaluation.frames}
-    if evaluation.pnp:
-        methods['PnP + RANSAC'] = evaluation.pnp
+    methods = {title(name): frames for name, frames in evaluation.methods.items()}
+    frames = evaluation.frames
     figures = {
         ERRORS_PICTURE: error_figure(methods),
-        TRAJECTORY_PICTURE: trajectory_figure(evaluation.frames),
+        TRAJECTORY_PICTURE: trajectory_figure(frames),
     }
+    if any(frame.estimated_pose is not None for frame in frames):
+        figures[RELIABILITY_PICTURE] = reliability_figure(frames, min_confidence, lost)
+        figures[NEES_PICTURE] = nees_figure(frames, min_confidence)
+        figures[DEVIATIONS_PICTURE] = deviation_figure(frames, min_confidence)
     shown = evaluation.best + evaluation.worst
     if shown:
         bounds = world_bounds([frame.estimate.geometry.world_points for frame in shown])
@@ -64,15 +96,16 @@ def error_figure(methods: Mapping[str, Sequence[FrameResult]]) -> Figure:
     """Share of all frames within an error; a curve that ends below 1 has lost frames.
 
     Args:
-        methods: results by the name of the method, all over the same frames.
+        methods: results by the name of the method, all over the same frames; the first one is
+            drawn above the others.
     """
-    figure = _figure(10.0, 4.2)
+    figure = new_figure(10.0, 4.2)
     axes = figure.subplots(1, 2, sharey=True)
-    for name, frames in methods.items():
+    for number, (name, frames) in enumerate(methods.items()):
         translation_cm = np.array([100.0 * frame.translation_error_m for frame in frames])
         rotation_deg = np.array([frame.rotation_error_deg for frame in frames])
-        _cumulative(axes[0], translation_cm, name)
-        _cumulative(axes[1], rotation_deg, name)
+        for axis, errors in zip(axes, (translation_cm, rotation_deg), strict=True):
+            _cumulative(axis, errors, name, above=len(methods) - number)
     for axis, label, thresholds in (
         (axes[0], 'translation error (cm)', (5.0, 10.0, 25.0)),
         (axes[1], 'rotation error (deg)', (5.0, 10.0)),
@@ -80,15 +113,16 @@ def error_figure(methods: Mapping[str, Sequence[FrameResult]]) -> Figure:
         for threshold in thresholds:
             axis.axvline(threshold, color='0.7', linewidth=0.8, linestyle=':')
         axis.set_xscale('log')
-        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.xaxis.set_major_formatter('{x:g}')
-        axis.xaxis.set_minor_formatter('')
+        low, high = axis.get_xlim()
+        tick_1_2_5(axis.xaxis, high / low)
         axis.set_xlabel(label)
         axis.set_ylim(0.0, 1.02)
         axis.grid(alpha=0.3)
     frame_count = len(next(iter(methods.values())))
     axes[0].set_ylabel(f'share of all {frame_count} frames')
-    axes[0].legend(loc='upper left')
+    lines, names = axes[0].get_legend_handles_labels()
+    # Within the axes it would hide the curves of many methods.
+    figure.legend(lines, names, loc='outside upper center', ncols=min(len(names), 3))
     return figure
 
 
@@ -103,7 +137,7 @@ def trajectory_figure(frames: Sequence[FrameResult]) -> Figure:
     across, up = sorted(np.argsort(-np.ptp(true, axis=0), kind='stable')[:2])
     low, high = true.min(axis=0), true.max(axis=0)
     margin = max(0.25 * float((high - low).max()), 0.25)
-    figure = _figure(8.0, 6.5)
+    figure = new_figure(8.0, 6.5)
     axis = figure.subplots()
     # A NaN row ends a line, so one line object draws the errors of all frames.
     errors = np.stack((true, estimated, np.full_like(true, np.nan)), axis=1).reshape(-1, 3)
@@ -140,7 +174,7 @@ def frames_figure(
         frames: at least one.
         bounds: world points (3) that become black and white, metres.
     """
-    figure = _figure(13.0, 0.7 + 2.75 * len(frames))
+    figure = new_figure(13.0, 0.7 + 2.75 * len(frames))
     figure.suptitle(title)
     rows = figure.subplots(len(frames), 4, squeeze=False)
     for row, frame in zip(rows, frames, strict=True):
@@ -163,13 +197,8 @@ def frames_figure(
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout='constrained')
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _cumulative(axis: Axes, errors: FloatArray, name: str) -> None:
+def _cumulative(axis: Axes, errors: FloatArray, name: str, above: int) -> None:
     found = np.sort(errors[np.isfinite(errors)])
     share = np.arange(1, len(found) + 1) / len(errors)
-    axis.step(np.maximum(found, SMALLEST_SHOWN), share, where='post', label=name)
+    shown = np.maximum(found, SMALLEST_SHOWN)
+    axis.step(shown, share, where='post', label=name, zorder=2 + 0.1 * above)

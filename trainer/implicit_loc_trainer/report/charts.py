@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
+from implicit_loc_trainer.evaluation.drawing import new_figure, tick_1_2_5
 from implicit_loc_trainer.evaluation.frames import Evaluation, FrameResult
 from implicit_loc_trainer.evaluation.pictures import error_figure, trajectory_figure
+from implicit_loc_trainer.evaluation.tables import title
 from implicit_loc_trainer.report.run_log import Curve
 
 _STYLE = {
@@ -40,8 +40,6 @@ _PAGE_COLOURS = {
     '#d62728': 'var(--red)',
     '#9467bd': 'var(--violet)',
 }
-# A logarithmic axis over more than this has room for powers of ten alone.
-_WIDE = 1e3
 _LOSS_TOTAL = 'loss/total'
 _RATE = 'learning_rate'
 _TRANSLATION = 'validation/median_translation_m'
@@ -50,9 +48,7 @@ _ROTATION = 'validation/median_rotation_deg'
 
 def error_chart(evaluation: Evaluation) -> str:
     """Share of the frames within an error, of every method."""
-    methods = {'closed form': evaluation.frames}
-    if evaluation.pnp:
-        methods['PnP + RANSAC'] = evaluation.pnp
+    methods = {title(name): frames for name, frames in evaluation.methods.items()}
     with rc_context(_STYLE):
         return as_svg(error_figure(methods), 'errors')
 
@@ -71,7 +67,7 @@ def timeline_chart(frames: Sequence[FrameResult]) -> str:
         ('deg', np.array([frame.rotation_error_deg for frame in frames])),
     )
     with rc_context(_STYLE):
-        figure = _figure(10.0, 3.6)
+        figure = new_figure(10.0, 3.6)
         rows = figure.subplots(2, 1, sharex=True)
         for axis, (unit, values), colour in zip(rows, errors, ('C0', 'C1'), strict=True):
             lost = ~np.isfinite(values)
@@ -108,7 +104,7 @@ def training_charts(curves: Mapping[str, Curve]) -> dict[str, str]:
     with rc_context(_STYLE):
         for number, (title, unit, lines) in enumerate(plans):
             if lines:
-                figure = _figure(5.6, 3.2)
+                figure = new_figure(5.6, 3.2)
                 _curves(figure.subplots(), unit, lines)
                 charts[title] = as_svg(figure, f'training{number}')
     return charts
@@ -164,19 +160,9 @@ def _curves(axis: Axes, unit: str, lines: Sequence[tuple[str, Curve]]) -> None:
         axis.set_yscale('log')
         low, high = axis.get_ylim()
         # Between two powers of ten a logarithmic axis would have no number at all.
-        axis.yaxis.set_major_locator(
-            LogLocator(subs=(1.0, 2.0, 5.0) if high < _WIDE * low else (1.0,))
-        )
-        axis.yaxis.set_major_formatter('{x:g}')
-        axis.yaxis.set_minor_formatter('')
+        tick_1_2_5(axis.yaxis, high / low)
     axis.set_xlabel('epoch')
     axis.set_ylabel(unit)
     axis.grid(alpha=0.3)
     if len(lines) > 1:
         axis.legend()
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout='constrained')
-    FigureCanvasAgg(figure)
-    return figure

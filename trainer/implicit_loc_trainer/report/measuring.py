@@ -1,12 +1,11 @@
 """Everything that a report shows, measured with a checkpoint on a recording."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from implicit_loc.camera import Camera
 from implicit_loc.checkpoint import CheckpointDescription
 from implicit_loc.localizer import Localizer, PoseEstimate
 from implicit_loc_trainer.datasets.sample import Sample
@@ -14,12 +13,15 @@ from implicit_loc_trainer.evaluation.frames import (
     Evaluation,
     FrameResult,
     ShownFrame,
-    evaluate,
 )
 from implicit_loc_trainer.evaluation.metrics import rotation_error_deg, translation_error_m
+from implicit_loc_trainer.evaluation.running import evaluate
 from implicit_loc_trainer.report.point_cloud import PointCloud, frame_cloud, gather
 
 FloatArray = NDArray[np.float64]
+
+# Beside the localizer's own solver: with the predicted depths alone, and without them.
+COMPARED = ('weighted', 'pnp_ransac')
 
 # More points make the page larger and no clearer.
 _MOST_POINTS = 60_000
@@ -40,7 +42,7 @@ class Measured:
         description: of the checkpoint.
         held_out: results on frames that were not learned from.
         held_out_of: how many such frames the recording has; those measured are evenly spaced.
-        known: results on some of the frames that were learned from; best, worst and pnp empty.
+        known: results on some of the frames that were learned from; best, worst and solvers empty.
         training_poses: world_from_camera of all training frames, (N, 4, 4).
         cloud: the map.
         nearest_m: median distance from a held-out frame to its nearest training frame.
@@ -82,17 +84,23 @@ def measure(
     Raises:
         DataError: an image cannot be read.
     """
-    stride = localizer.description.network.stride
     chosen = thinned(held_out, most_held_out)
     evaluation = evaluate(
-        localizer, track(chosen, 'localizing held-out frames'), stride, shown=_SHOWN_FROM
+        localizer,
+        track(chosen, 'localizing held-out frames'),
+        COMPARED,
+        shown=_SHOWN_FROM,
     )
     evaluation = replace(
         evaluation, best=_apart(evaluation.best, chosen), worst=_apart(evaluation.worst, chosen)
     )
-    mapper = _Mapper(localizer)
+    clouds: list[PointCloud] = []
+
+    def keep(sample: Sample, image: NDArray[np.uint8], estimate: PoseEstimate) -> None:
+        clouds.append(frame_cloud(estimate.geometry, image, sample, localizer.description))
+
     mapped = thinned(training, most_mapped)
-    known = evaluate(mapper, mapper.following(track(mapped, 'mapping')), shown=0).frames
+    known = evaluate(localizer, track(mapped, 'mapping'), observe=keep, shown=0).frames
     poses = np.stack([sample.world_from_camera for sample in training])
     nearest_m, nearest_deg = _nearest(poses, [sample.world_from_camera for sample in chosen])
     return Measured(
@@ -101,7 +109,7 @@ def measure(
         held_out_of=len(held_out),
         known=known,
         training_poses=poses,
-        cloud=gather(mapper.clouds, _MOST_POINTS, voxel_m=0.01),
+        cloud=gather(clouds, _MOST_POINTS, voxel_m=0.01),
         nearest_m=nearest_m,
         nearest_deg=nearest_deg,
     )
@@ -110,27 +118,6 @@ def measure(
 def thinned(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
     """At most `most` of them, evenly spaced."""
     return samples[:: -(-len(samples) // most)]
-
-
-@dataclass
-class _Mapper:
-    """Localizes like the localizer and keeps the cloud of every frame."""
-
-    localizer: Localizer
-    clouds: list[PointCloud] = field(default_factory=list)
-    _sample: Sample | None = None
-
-    def following(self, samples: Iterable[Sample]) -> Iterator[Sample]:
-        """The samples, remembering which of them is being localized."""
-        for self._sample in samples:
-            yield self._sample
-
-    def localize(self, image: NDArray[np.uint8], camera: Camera) -> PoseEstimate:
-        estimate = self.localizer.localize(image, camera)
-        assert self._sample is not None
-        description = self.localizer.description
-        self.clouds.append(frame_cloud(estimate.geometry, image, self._sample, description))
-        return estimate
 
 
 def _apart(frames: Sequence[ShownFrame], samples: Sequence[Sample]) -> list[ShownFrame]:

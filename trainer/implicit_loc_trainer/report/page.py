@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from implicit_loc_trainer.evaluation import colours
 from implicit_loc_trainer.evaluation.frames import Evaluation, FrameResult, ShownFrame
-from implicit_loc_trainer.evaluation.tables import cells, errors_text
+from implicit_loc_trainer.evaluation.tables import cells, errors_text, title
 from implicit_loc_trainer.report import charts
 from implicit_loc_trainer.report.measuring import Measured
 from implicit_loc_trainer.report.run_log import Curve
@@ -109,7 +109,7 @@ def render(
         frame_groups=_frame_groups(held_out),
         training_charts={n: Markup(svg) for n, svg in charts.training_charts(curves).items()},
         configuration=configuration,
-        row_names=('frame', 'time (s)', 'error', 'PnP + RANSAC', 'confidence', 'lost because'),
+        row_names=('frame', 'time (s)', *_titles(held_out), 'confidence', 'lost because'),
         rows=_rows(held_out),
         scene=viewed,
         style=asset('page.css'),
@@ -117,11 +117,14 @@ def render(
     )
 
 
+def _titles(held_out: Evaluation) -> list[str]:
+    return [title(name) for name in held_out.methods]
+
+
 def _columns(measured: Measured) -> dict[str, dict[str, str]]:
-    columns = {'closed form': cells(measured.held_out.frames)}
-    if measured.held_out.pnp:
-        columns['PnP + RANSAC'] = cells(measured.held_out.pnp)
-    columns['training frames, closed form'] = cells(measured.known)
+    held_out = measured.held_out
+    columns = {title(name): cells(frames) for name, frames in held_out.methods.items()}
+    columns[f'training frames, {title(held_out.solver)}'] = cells(measured.known)
     return columns
 
 
@@ -173,9 +176,9 @@ def _rows(held_out: Evaluation) -> list[tuple[str, ...]]:
     for index in order[:_MOST_ROWS]:
         frame = held_out.frames[index]
         confidence = '' if frame.confidence is None else f'{frame.confidence:.2f}'
-        pnp = _error(held_out.pnp[index]) if held_out.pnp else ''
+        errors = (_error(frames[index]) for frames in held_out.methods.values())
         time = f'{frame.timestamp:.2f}'
-        rows.append((frame.name, time, _error(frame), pnp, confidence, frame.lost_reason))
+        rows.append((frame.name, time, *errors, confidence, frame.lost_reason))
     return rows
 
 

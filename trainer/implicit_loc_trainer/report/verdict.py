@@ -10,7 +10,7 @@ import numpy as np
 from implicit_loc_trainer.evaluation.frames import FrameResult, summary
 from implicit_loc_trainer.evaluation.metrics import ErrorSummary
 from implicit_loc_trainer.evaluation.tables import errors_text
-from implicit_loc_trainer.report.measuring import Measured
+from implicit_loc_trainer.report.measuring import COMPARED, Measured
 from implicit_loc_trainer.report.run_log import Curve
 
 # Shares of frames within 25 cm and 10 deg.
@@ -88,22 +88,25 @@ def _reasons(measured: Measured, figures: ErrorSummary, curves: Mapping[str, Cur
             'The errors were still falling when the training ended: train for more epochs '
             '(`--optimizer.epochs`).'
         )
-    advice.extend(_weak_depth(measured, figures))
+    advice.extend(_weak_depth(measured))
     return advice or [
         'Known and new frames are about equally far off: train for more epochs '
         '(`--optimizer.epochs`), and see below which frames are the worst.'
     ]
 
 
-def _weak_depth(measured: Measured, figures: ErrorSummary) -> list[str]:
-    if not measured.held_out.pnp:
+def _weak_depth(measured: Measured) -> list[str]:
+    with_depth, without = (measured.held_out.methods.get(name) for name in COMPARED)
+    if not with_depth or not without:
         return []
-    pnp = summary(measured.held_out.pnp)
-    if not pnp.median_translation_m < _PNP_BETTER * figures.median_translation_m:
+    pnp, closed_form = summary(without), summary(with_depth)
+    if not pnp.median_translation_m < _PNP_BETTER * closed_form.median_translation_m:
         return []
     near, far = measured.description.network.near, measured.description.network.far
     return [
-        f'PnP on the same world points is off by {100 * pnp.median_translation_m:.1f} cm only: '
+        'The closed form, which uses the depth, is off by '
+        f'{100 * closed_form.median_translation_m:.1f} cm, PnP on the same world points by '
+        f'{100 * pnp.median_translation_m:.1f} cm only: '
         'the depth is the weaker part. Check that the range of depths '
         f'({near:g} to {far:g} m, `--network.near`, `--network.far`) is that of the place.'
     ]

@@ -1,24 +1,23 @@
 """Reports as files: of any checkpoint, and of a training that has just ended."""
 
 import dataclasses
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
 
 from implicit_loc.checkpoint import CheckpointDescription
 from implicit_loc.localizer import Localizer
-from implicit_loc_trainer.datasets import Sample, open_dataset
+from implicit_loc_trainer.datasets import Sample
 from implicit_loc_trainer.output_files import replacing
 from implicit_loc_trainer.recipes.recipe import Recipe, load_recipe
 from implicit_loc_trainer.recipes.sections import ConfigError
 from implicit_loc_trainer.report.measuring import measure
 from implicit_loc_trainer.report.page import render
 from implicit_loc_trainer.report.run_log import read_log
+from implicit_loc_trainer.tracking import tracked
 from implicit_loc_trainer.training.run_folder import RECIPE
 
 REPORT = 'report.html'
@@ -56,7 +55,7 @@ def write_report(
         OSError: the page cannot be written.
     """
     localizer = Localizer.load(checkpoint, device)
-    measured = measure(localizer, training, held_out or training, most_frames, _tracked)
+    measured = measure(localizer, training, held_out or training, most_frames, tracked)
     notes = [*remarks]
     if not held_out:
         notes.append(
@@ -122,16 +121,6 @@ def write_report_after(
     console.print(f'report: {path}', markup=False, highlight=False, soft_wrap=True)
 
 
-def _tracked(samples: Sequence[Sample], what: str) -> Iterable[Sample]:
-    return track(
-        samples,
-        description=what,
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    )
-
-
 def _facts(description: CheckpointDescription) -> dict[str, Any]:
     camera = description.training_camera
     low, high = description.extent
@@ -161,8 +150,3 @@ def _recipe_entries(
     except ConfigError:
         return {'network': network}
     return {**recipe, 'network': {**recipe['network'], **network}}
-
-
-def frames_of(data: str | Path, split: str) -> list[Sample]:
-    """The frames of a split: 'train', 'test', or the path of a list of names."""
-    return open_dataset(data, split if split in ('train', 'test') else Path(split))

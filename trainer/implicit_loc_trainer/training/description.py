@@ -53,7 +53,7 @@ def describe(recipe: Recipe, samples: Sequence[Sample]) -> CheckpointDescription
         input_height=section.input_height,
         training_camera=camera,
         dataset=Path(recipe.data.path).name,
-        dataset_fingerprint=_fingerprint(samples),
+        dataset_fingerprint=fingerprint(samples),
         extent=(tuple(positions.min(axis=0).tolist()), tuple(positions.max(axis=0).tolist())),
         keyframes=tuple(keyframes),
         software_version=implicit_loc.__version__,
@@ -88,7 +88,7 @@ def begin_network(
                 'they must agree to start from it'
             )
     # Depth range, scene centre and focal length give the loaded weights their meaning.
-    description = replace(description, network=earlier.network)
+    description = replace(description, network=earlier.network, calibration=earlier.calibration)
     if recipe.data.positions_only:
         description = _with_earlier_frames(description, earlier)
     return network.train().to(memory_format=torch.channels_last), description
@@ -115,7 +115,8 @@ def _with_earlier_frames(
     )
 
 
-def _fingerprint(samples: Sequence[Sample]) -> str:
+def fingerprint(samples: Sequence[Sample]) -> str:
+    """What tells these frames, by names and poses, from others."""
     digest = hashlib.sha256()
     for sample in samples:
         digest.update(sample.name.encode())

@@ -169,8 +169,10 @@ class FrameCache:
         self._say(f'waiting for {holder}, which reads the same frames')
 
 
-def shrunk_in_memory(samples: Sequence[Sample], input_height: int, report: Report) -> list[Sample]:
-    """Frames at the size of the network's input, kept in memory: for validation.
+def shrunk_in_memory(
+    samples: Sequence[Sample], input_height: int, report: Report, purpose: str = 'validation'
+) -> list[Sample]:
+    """Frames at the size of the network's input, kept in memory: for a validation, for instance.
 
     A localizer gives the same poses for them as for the whole images, which it would resize in
     the same way. Frames that cannot be read are named and left out.
@@ -185,12 +187,12 @@ def shrunk_in_memory(samples: Sequence[Sample], input_height: int, report: Repor
             image = preprocessing.resize(sample.load_image(), camera.width, camera.height)
         except (ImplicitLocError, OSError) as error:
             problem = f'frame {sample.name}: {error}'
-            report(f'left out of the validation: {problem}')
+            report(f'left out of the {purpose}: {problem}')
             continue
         at_hand = partial(_same, image)
         kept.append(replace(sample, camera=camera, load_image=at_hand, load_depth=None))
     if samples and not kept:
-        raise DataError(f'no validation frame can be read; the last one: {problem}')
+        raise DataError(f'no {purpose} frame can be read; the last one: {problem}')
     return kept
 
 

@@ -27,6 +27,7 @@ class Losses(NamedTuple):
 
     total: Tensor
     pose: Tensor
+    refined_pose: Tensor
     consistency: Tensor
     reprojection: Tensor
     likelihood: Tensor

@@ -1,11 +1,39 @@
-"""Training frames from several recordings of a place, some with positions alone."""
+"""The frames of a training: from several recordings of a place, some with positions alone."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from implicit_loc.preprocessing import input_camera
+from implicit_loc_trainer.calibration.splitting import CalibrationSplit, hold_out
 from implicit_loc_trainer.datasets import DataError, Sample, open_dataset
+from implicit_loc_trainer.recipes.recipe import Recipe
+
+
+def training_frames(recipe: Recipe) -> CalibrationSplit:
+    """The frames to learn from, and those to calibrate with.
+
+    Raises:
+        DataError: a recording is not usable.
+    """
+    data = recipe.data
+    if data.positions_only:
+        samples = position_frames(data.path, split_of(data.train_split))
+    else:
+        samples = open_dataset(data.path, split_of(data.train_split))
+    samples = samples + further_frames(data.more, split_of(data.more_split))
+    check_one_shape(samples, recipe.network.input_height)
+    return hold_out(samples, data.calibration_share, typical_depth(recipe))
+
+
+def typical_depth(recipe: Recipe) -> float:
+    """Of the scene, metres."""
+    return recipe.loss.fallback_depth_share * recipe.network.far
+
+
+def split_of(name: str) -> str | Path:
+    """A split as datasets know it: 'train', 'test', or a file of names."""
+    return name if name in ('train', 'test') else Path(name)
 
 
 def position_frames(path: str | Path, split: str | Path) -> list[Sample]:

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from implicit_loc.alignment import align
+from implicit_loc.cells import Cells
 from implicit_loc.network import SceneGeometry
+from implicit_loc.refinement import refine
 from implicit_loc_trainer.recipes.recipe import Recipe
+from implicit_loc_trainer.recipes.sections import LossConfig
 from implicit_loc_trainer.training import losses
 from implicit_loc_trainer.training.landmark_losses import landmark_losses
 from implicit_loc_trainer.training.loading import Batch
@@ -39,9 +42,11 @@ class Objective:
         # Where a point is seen from says nothing without knowing where the camera looks.
         compared = valid & batch.has_orientation[:, None]
         terms = {}
-        if config.pose and not in_geometry_phase(self.recipe.optimizer, progress):
-            estimated = align(world, camera, weights)
-            terms['pose'] = losses.pose_loss(estimated, true_pose, batch.has_orientation)
+        if not in_geometry_phase(self.recipe.optimizer, progress):
+            rays = batch.rays.flatten(1, 2)
+            cells = Cells(world, camera, rays, weights, batch.focal_length)
+            for name, estimated in _poses(config, cells).items():
+                terms[name] = losses.pose_loss(estimated, true_pose, batch.has_orientation)
         if config.consistency:
             terms['consistency'] = losses.consistency_loss(world, camera, true_pose, compared)
         if config.reprojection:
@@ -69,3 +74,17 @@ class Objective:
                 predicted, batch, self.recipe.network.stride
             )
         return losses.combine(config, terms)
+
+
+def _poses(config: LossConfig, cells: Cells) -> dict[str, Tensor]:
+    """The poses that the recipe compares with the true ones, by their terms."""
+    if not (config.pose or config.refined_pose):
+        return {}
+    aligned = align(cells.world_points, cells.camera_points, cells.weights)
+    poses = {'pose': aligned} if config.pose else {}
+    if config.refined_pose:
+        # What refinement cannot improve learns through its start.
+        poses['refined_pose'] = refine(
+            aligned, cells, differentiable_last_step=True
+        ).world_from_camera
+    return poses

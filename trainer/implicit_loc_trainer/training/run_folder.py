@@ -52,14 +52,12 @@ def prepare_folder(folder: Path, recipe: Recipe) -> Path | None:
     text = yaml.safe_dump(asdict(recipe), sort_keys=False)
     folder.mkdir(parents=True, exist_ok=True)
     recorded, state = folder / RECIPE, folder / STATE
-    # Compared as recipes: an entry that is new in this version has its default in an older run.
-    if state.is_file() and recorded.is_file():
-        earlier = load_recipe(recorded)
-        if _decisive(earlier) != _decisive(recipe):
-            raise ConfigError(
-                f'{folder} holds a run of another recipe ({recorded}): '
-                'choose another --run.output, or delete the folder'
-            )
+    is_begun = state.is_file() and recorded.is_file()
+    if is_begun and _decisive(_recorded(recorded)) != _decisive(recipe):
+        raise ConfigError(
+            f'{folder} holds a run of another recipe ({recorded}): '
+            'choose another --run.output, or delete the folder'
+        )
     with replacing(recorded) as temporary:
         temporary.write_text(text, encoding='utf-8')
     return state if state.is_file() else None
@@ -70,7 +68,31 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
     recorded = folder / RECIPE
     if not ((folder / CHECKPOINT).is_file() and recorded.is_file()):
         return False
-    return _decisive(load_recipe(recorded)) == _decisive(recipe)
+    return _decisive(_recorded(recorded)) == _decisive(_in_its_terms(recorded, recipe))
+
+
+def as_begun(folder: Path, recipe: Recipe) -> Recipe:
+    """The recipe with which an interrupted run goes on.
+
+    Runs from before frames were held out for calibration have learned from all of them: their
+    state would be of no use for other frames.
+    """
+    recorded = folder / RECIPE
+    if not ((folder / STATE).is_file() and recorded.is_file()):
+        return recipe
+    return _in_its_terms(recorded, recipe)
+
+
+def _recorded(path: Path) -> Recipe:
+    """The recipe of a run; entries that are newer than the run have their defaults."""
+    return _in_its_terms(path, load_recipe(path))
+
+
+def _in_its_terms(recorded: Path, recipe: Recipe) -> Recipe:
+    # Every recipe that a run records names every entry that there was.
+    if 'calibration_share' in recorded.read_text(encoding='utf-8'):
+        return recipe
+    return replace(recipe, data=replace(recipe.data, calibration_share=0.0))
 
 
 def _decisive(recipe: Recipe) -> Recipe:

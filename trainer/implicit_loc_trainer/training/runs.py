@@ -10,6 +10,8 @@ import torch
 from rich.console import Console
 
 from implicit_loc.checkpoint import save_checkpoint
+from implicit_loc_trainer.calibration.after_training import calibrate_after
+from implicit_loc_trainer.calibration.splitting import CalibrationSplit
 from implicit_loc_trainer.datasets import Sample, open_dataset
 from implicit_loc_trainer.recipes.recipe import Recipe
 from implicit_loc_trainer.recipes.sections import ConfigError
@@ -30,14 +32,15 @@ from implicit_loc_trainer.training.frame_cache import FrameCache, cache_root, sh
 from implicit_loc_trainer.training.lightning_trainer import lightning_trainer
 from implicit_loc_trainer.training.loading import TrainingSet
 from implicit_loc_trainer.training.mixed_recordings import (
-    check_one_shape,
-    further_frames,
-    position_frames,
+    split_of,
+    training_frames,
+    typical_depth,
 )
 from implicit_loc_trainer.training.progress import TrainingProgress
 from implicit_loc_trainer.training.run_folder import (
     CHECKPOINT,
     LAST_GOOD,
+    as_begun,
     locked,
     prepare_folder,
 )
@@ -66,21 +69,24 @@ def train(recipe: Recipe) -> Path:
     return Path(recipe.run.output) / CHECKPOINT
 
 
-def _train_here(recipe: Recipe, place: Placement, stack: ExitStack) -> None:
+def _train_here(asked: Recipe, place: Placement, stack: ExitStack) -> None:
     console = Console()
-    folder = Path(recipe.run.output)
-    progress = TrainingProgress(recipe.optimizer.batch_size)
-    trainer = lightning_trainer(recipe, folder, progress, place)
+    folder = Path(asked.run.output)
+    progress = TrainingProgress(asked.optimizer.batch_size)
+    trainer = lightning_trainer(asked, folder, progress, place)
     connect(trainer, place)
     on_first_process(lambda: stack.enter_context(locked(folder)))
+    recipe = on_first_process(lambda: as_begun(folder, asked))
     state = on_first_process(lambda: prepare_folder(folder, recipe))
-    samples = together(lambda: _training_frames(recipe))
+    split = together(lambda: training_frames(recipe))
+    console.print(split.described(), highlight=False, soft_wrap=True)
+    samples = split.learned
     if len(samples) < recipe.optimizer.batch_size:
         raise ConfigError(
-            f'the recording has {len(samples)} frames, a batch takes '
+            f'the recording has {len(samples)} frames to learn from, a batch takes '
             f'{recipe.optimizer.batch_size}: lower optimizer.batch_size'
         )
-    if recipe.loss.landmarks or recipe.loss.landmark_depth:
+    if recipe.loss.landmarks or recipe.loss.landmark_depth or recipe.augmentation.move:
         samples = _with_landmarks(recipe, samples, console)
     lightning.seed_everything(recipe.run.seed, verbose=False)
     if recipe.run.threads:
@@ -99,6 +105,7 @@ def _train_here(recipe: Recipe, place: Placement, stack: ExitStack) -> None:
         recipe.run.seed,
     )
     validation = together(lambda: _validation_frames(recipe, progress.report))
+    held_out = together(lambda: _calibration_frames(recipe, split, progress.report))
     console.print('all frames are read: the recording is not needed any more')
     module = SceneTraining(recipe, network, description, training_set, validation, progress.report)
     if state is not None:
@@ -117,6 +124,7 @@ def _train_here(recipe: Recipe, place: Placement, stack: ExitStack) -> None:
     if is_first_process():
         header = replace(description, validation=figures)
         save_checkpoint(folder / CHECKPOINT, module.learned_network, header)
+        calibrate_after(recipe, held_out, folder / CHECKPOINT, console)
         # Drawing takes seconds to import, and is not needed before.
         from implicit_loc_trainer.report.writing import write_report_after
 
@@ -137,32 +145,23 @@ def _with_landmarks(recipe: Recipe, samples: list[Sample], console: Console) -> 
     # OpenCV's features and SciPy's graphs are not needed without landmarks.
     from implicit_loc_trainer.landmarks.finding import find_landmarks, with_landmarks
 
-    typical_depth = recipe.loss.fallback_depth_share * recipe.network.far
-    folder = cache_root(recipe.data)
-    found = on_first_process(lambda: find_landmarks(samples, typical_depth, folder, console))
+    depth, folder = typical_depth(recipe), cache_root(recipe.data)
+    found = on_first_process(lambda: find_landmarks(samples, depth, folder, console))
     return with_landmarks(samples, found)
-
-
-def _training_frames(recipe: Recipe) -> list[Sample]:
-    data = recipe.data
-    split = _split(data.train_split)
-    if data.positions_only:
-        samples = position_frames(data.path, split)
-    else:
-        samples = open_dataset(data.path, split)
-    samples += further_frames(data.more, _split(data.more_split))
-    check_one_shape(samples, recipe.network.input_height)
-    return samples
 
 
 def _validation_frames(recipe: Recipe, report: Callable[[str], None]) -> list[Sample]:
     most = recipe.data.validation_frames
     if most == 0:
         return []
-    samples = open_dataset(recipe.data.path, _split(recipe.data.validation_split))
+    samples = open_dataset(recipe.data.path, split_of(recipe.data.validation_split))
     chosen = samples[:: -(-len(samples) // most)]
     return shrunk_in_memory(chosen, recipe.network.input_height, report)
 
 
-def _split(name: str) -> str | Path:
-    return name if name in ('train', 'test') else Path(name)
+def _calibration_frames(
+    recipe: Recipe, split: CalibrationSplit, report: Callable[[str], None]
+) -> list[Sample]:
+    if not is_first_process():
+        return []
+    return shrunk_in_memory(split.held_out, recipe.network.input_height, report, 'calibration')

@@ -17,8 +17,9 @@ from implicit_loc.checkpoint import CheckpointDescription
 from implicit_loc.localizer import Localizer
 from implicit_loc.network import SceneNetwork
 from implicit_loc_trainer.datasets import Sample
-from implicit_loc_trainer.evaluation.frames import evaluate, summary
+from implicit_loc_trainer.evaluation.frames import summary
 from implicit_loc_trainer.evaluation.metrics import ErrorSummary
+from implicit_loc_trainer.evaluation.running import evaluate
 from implicit_loc_trainer.recipes.recipe import Recipe
 from implicit_loc_trainer.training import losses
 from implicit_loc_trainer.training.augmentation import View

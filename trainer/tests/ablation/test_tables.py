@@ -63,12 +63,18 @@ def test_a_label_may_hold_the_run_time() -> None:
     assert fill(_layout('averages', row), SCENES, []).rows[0][0] == '- ms'
 
 
-def test_ideas_show_both_poses_and_their_price() -> None:
-    figures = {'pnp_median_translation_m': 0.04, 'pnp_median_rotation_deg': 1.2}
+def test_ideas_show_the_poses_of_three_solvers_and_their_price() -> None:
+    pnp = {'pnp_median_translation_m': 0.04, 'pnp_median_rotation_deg': 1.2}
+    robust = {'robust_median_translation_m': 0.03, 'robust_median_rotation_deg': 1.1}
     cost = {'images_seen': 800, 'training_s': 90.0}
-    results = [_result('Attic', 0.123, 2.5, **figures, **cost)]
+    results = [_result('Attic', 0.123, 2.5, **pnp, **robust, **cost)]
     table = fill(_layout('ideas', OURS), SCENES[2:], results)
-    assert table.rows[0] == ('ours', '12.3/2.50', '4.0/1.20', '800', '1.5')
+    assert table.rows[0] == ('ours', '12.3/2.50', '4.0/1.20', '3.0/1.10', '800', '1.5')
+
+
+def test_a_solver_that_an_older_run_did_not_measure_is_not_run() -> None:
+    table = fill(_layout('ideas', OURS), SCENES[2:], [_result('Attic', 0.123, 2.5)])
+    assert table.rows[0] == ('ours', '12.3/2.50', '-', '-', '-', '-')
 
 
 def test_results_are_found_again_also_after_a_kill(tmp_path: Path) -> None:

@@ -1,33 +1,22 @@
 """Evaluation of a localizer whose answers are known."""
 
-import argparse
 import csv
 import json
 import math
 import subprocess
 import sys
-from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
+from known_localizer import CAMERA, KnownLocalizer, pose, samples
 
-from implicit_loc.camera import Camera
 from implicit_loc.errors import AlignmentError
-from implicit_loc.localizer import Localizer, PoseEstimate
-from implicit_loc.network import SceneGeometry
-from implicit_loc.uncertainty import ResidualStatistics
-from implicit_loc_trainer import datasets
-from implicit_loc_trainer.commands import evaluate as command
 from implicit_loc_trainer.datasets.parsing import read_tum
 from implicit_loc_trainer.datasets.sample import DataError, Sample
 from implicit_loc_trainer.evaluation import files, pictures
-from implicit_loc_trainer.evaluation.frames import evaluate, median_ms, summary
-from implicit_loc_trainer.output_files import OutputError
+from implicit_loc_trainer.evaluation.frames import stages_ms, summary, worse_share
+from implicit_loc_trainer.evaluation.running import evaluate
 
-STRIDE = 8
-CAMERA = Camera(width=96, height=64, fx=80.0, fy=80.0, cx=47.5, cy=31.5)
 KEYS = {
     'frames',
     'lost',
@@ -40,97 +29,45 @@ KEYS = {
     'recall_5cm_5deg',
     'recall_10cm_5deg',
     'recall_25cm_10deg',
+    'gross_failures',
+    'nees_mean',
+    'coverage90_translation',
+    'coverage90_rotation',
+    'accepted',
+    'accepted_within_25cm_10deg',
+    'used_fallback',
     'median_ms',
+    'stages_ms',
 }
+HOW = {'solver', 'min_confidence'}
 
 
-def camera_pose(index):
-    pose = np.eye(4)
-    pose[:3, :3] = Rotation.from_euler('xyz', (-90, 0, 12 * index), degrees=True).as_matrix()
-    angle = 0.2 * index
-    pose[:3, 3] = (2 * math.cos(angle), math.sin(angle), 1.2)
-    return pose
-
-
-def image_of(index):
-    return np.full((CAMERA.height, CAMERA.width, 3), index, np.uint8)
-
-
-def make_samples(count):
-    return [
-        Sample(
-            name=f'{index:06d}',
-            camera=CAMERA,
-            world_from_camera=camera_pose(index),
-            timestamp=index / 10.0,
-            load_image=lambda index=index: image_of(index),
-        )
-        for index in range(count)
-    ]
-
-
-class FakeLocalizer:
-    """Knows the pose of every image by its grey value; errors in metres along x, None = lost."""
-
-    def __init__(self, errors_m):
-        self.errors_m = errors_m
-        self.description = SimpleNamespace(network=SimpleNamespace(stride=STRIDE))
-
-    def localize(self, image, camera):
-        index = int(image[0, 0, 0])
-        error_m = self.errors_m[index]
-        if error_m is None:
-            raise AlignmentError('all weights are zero')
-        pose = camera_pose(index)
-        rays = camera.rays(STRIDE)
-        generator = np.random.default_rng(index)
-        depth = generator.uniform(1.0, 3.0, size=rays.shape[:2]).astype(np.float32)
-        points = (depth[..., None] * rays) @ pose[:3, :3].T + pose[:3, 3]
-        estimated = pose.copy()
-        estimated[0, 3] += error_m
-        return PoseEstimate(
-            world_from_camera=estimated,
-            covariance=np.eye(6),
-            confidence=0.5,
-            residuals=ResidualStatistics(96, 0.75, 0.04, 0.03, 1.5),
-            geometry=SceneGeometry(points.astype(np.float32), depth, np.clip(depth / 3, 0, 1)),
-            camera=camera,
-            timings={'preprocessing': 0.001, 'network': 0.02, 'alignment': 0.003, 'total': 0.024},
-        )
-
-
-def run_fake(errors_m, **options):
-    return evaluate(FakeLocalizer(errors_m), make_samples(len(errors_m)), **options)
-
-
-@pytest.fixture
-def evaluate_command(monkeypatch):
-    """Runs the command with arguments, on a fake checkpoint and recording."""
-
-    def run(errors_m, *words):
-        monkeypatch.setattr(Localizer, 'load', lambda *_: FakeLocalizer(errors_m))
-        monkeypatch.setattr(datasets, 'open_dataset', lambda *_: make_samples(len(errors_m)))
-        parser = argparse.ArgumentParser()
-        command.add_arguments(parser)
-        return command.run(
-            parser.parse_args(['model.safetensors', '--data', 'room', *map(str, words)])
-        )
-
-    return run
+def run_known(errors_m, **options):
+    return evaluate(KnownLocalizer(errors_m), samples(len(errors_m)), **options)
 
 
 def test_a_perfect_localizer_has_no_error():
-    results = run_fake([0.0] * 5)
+    results = run_known([0.0] * 5)
     figures = summary(results.frames)
     assert figures.lost == 0
+    assert figures.gross_failures == 0.0
     assert figures.mean_translation_m == 0.0
     assert figures.mean_rotation_deg < 1e-12
     assert figures.recall_5cm_5deg == 1.0
-    assert median_ms(results.frames) == pytest.approx(24.0)
+    assert stages_ms(results.frames) == pytest.approx(
+        {
+            'preprocessing': 1.0,
+            'network': 20.0,
+            'alignment': 2.0,
+            'refinement': 1.0,
+            'solving': 3.0,
+            'total': 24.0,
+        }
+    )
 
 
 def test_known_errors_come_out_as_they_are():
-    frames = run_fake([0.01, 0.02, 0.08, 0.20]).frames
+    frames = run_known([0.01, 0.02, 0.08, 0.20]).frames
     assert [frame.translation_error_m for frame in frames] == pytest.approx(
         [0.01, 0.02, 0.08, 0.2]
     )
@@ -141,19 +78,19 @@ def test_known_errors_come_out_as_they_are():
 
 
 def test_a_refused_frame_is_lost_with_its_reason():
-    lost = run_fake([0.0, None]).frames[1]
+    lost = run_known([0.0, None]).frames[1]
     assert lost.estimated_pose is None
     assert lost.translation_error_m == math.inf
     assert lost.lost_reason == 'AlignmentError: all weights are zero'
 
 
 def test_no_pose_and_a_pose_that_is_not_finite_are_lost():
-    class Silent:
-        def localize(self, image, camera):
+    class Silent(KnownLocalizer):
+        def localize(self, image, camera, mask=None):
             return None
 
-    assert evaluate(Silent(), make_samples(1)).frames[0].lost_reason == 'no pose'
-    assert run_fake([math.nan]).frames[0].lost_reason == 'the pose is not finite'
+    assert evaluate(Silent([0.0]), samples(1)).frames[0].lost_reason == 'no pose'
+    assert run_known([math.nan]).frames[0].lost_reason == 'the pose is not finite'
 
 
 def test_an_unreadable_image_ends_the_evaluation_rather_than_counting_as_lost():
@@ -162,22 +99,22 @@ def test_an_unreadable_image_ends_the_evaluation_rather_than_counting_as_lost():
 
     sample = Sample('0', CAMERA, np.eye(4), 0.0, fail)
     with pytest.raises(DataError, match='damaged'):
-        evaluate(FakeLocalizer([0.0]), [sample])
+        evaluate(KnownLocalizer([0.0]), [sample])
 
 
 def test_a_defect_of_the_localizer_is_not_hidden_as_a_lost_frame():
-    with pytest.raises(IndexError):
-        evaluate(FakeLocalizer([]), make_samples(1))
+    with pytest.raises(ZeroDivisionError):
+        evaluate(KnownLocalizer([]), samples(1))
 
 
 def test_an_evaluation_without_frames_is_refused():
     with pytest.raises(DataError, match='no frames'):
-        run_fake([])
+        run_known([])
 
 
 def test_only_the_geometry_of_the_best_and_worst_frames_is_kept():
     errors_m = [0.3, 0.1, None, 0.5, 0.2, 0.4, 0.6]
-    results = run_fake(errors_m, shown=2)
+    results = run_known(errors_m, shown=2)
     assert [frame.result.translation_error_m for frame in results.best] == pytest.approx(
         [0.1, 0.2]
     )
@@ -186,14 +123,45 @@ def test_only_the_geometry_of_the_best_and_worst_frames_is_kept():
     )
 
 
-def test_pnp_uses_the_world_points_and_not_the_wrong_pose():
-    results = run_fake([0.5, 0.5, None], pnp_stride=STRIDE)
-    assert [frame.translation_error_m < 1e-3 for frame in results.pnp] == [True, True, False]
-    figures = files.figures(results)
-    assert set(figures) == KEYS | {'pnp'}
-    assert set(figures['pnp']) == KEYS
-    assert figures['pnp']['lost'] == 1
-    assert figures['pnp']['median_ms'] > 21.0
+def test_every_solver_gets_the_same_predictions_and_the_network_runs_once():
+    class Counting(KnownLocalizer):
+        predicted = 0
+
+        def predict(self, image, camera):
+            self.predicted += 1
+            return super().predict(image, camera)
+
+    localizer = Counting([0.5, 0.1])
+    results = evaluate(localizer, samples(2), ('weighted', 'pnp_ransac'))
+    assert localizer.predicted == 2
+    assert list(results.methods) == ['robust', 'weighted', 'pnp_ransac']
+    errors = {
+        name: [round(frame.translation_error_m, 6) for frame in frames]
+        for name, frames in results.methods.items()
+    }
+    assert errors == {'robust': [0.5, 0.1], 'weighted': [0.5, 0.1], 'pnp_ransac': [0.0, 0.0]}
+
+
+def test_a_solver_may_find_what_the_localizers_own_refuses():
+    class Refusing(KnownLocalizer):
+        def localize(self, image, camera, mask=None):
+            raise AlignmentError('no')
+
+    results = evaluate(Refusing([0.1]), samples(1), ('pnp_ransac',))
+    assert results.frames[0].lost_reason == 'AlignmentError: no'
+    found = results.solvers['pnp_ransac'][0]
+    assert found.translation_error_m < 1e-9
+    assert stages_ms([found])['solving'] == pytest.approx(3.0)
+
+
+def test_a_frame_without_prediction_is_lost_for_every_solver():
+    class Blind(KnownLocalizer):
+        def predict(self, image, camera):
+            raise AlignmentError('nothing to see')
+
+    results = evaluate(Blind([0.1]), samples(1), ('weighted', 'pnp_ransac'))
+    for frames in results.methods.values():
+        assert frames[0].lost_reason == 'AlignmentError: nothing to see'
 
 
 @pytest.mark.parametrize('errors_m', [[0.0, None, None], [None], [0.0, 0.1]])
@@ -202,71 +170,86 @@ def test_json_is_valid_with_any_number_of_lost_frames(tmp_path, errors_m):
         raise AssertionError(constant)
 
     file = tmp_path / 'figures.json'
-    files.write_json(file, run_fake(errors_m))
+    files.write_json(file, run_known(errors_m), 0.5)
     figures = json.loads(file.read_text(), parse_constant=refuse)
-    assert set(figures) == KEYS
+    assert set(figures) == KEYS | HOW
     assert figures['frames'] == len(errors_m)
     assert figures['lost'] == errors_m.count(None)
+    found = 1 - errors_m.count(None) / len(errors_m)
+    assert figures['accepted'] == pytest.approx(found)
+    assert figures['gross_failures'] == pytest.approx(1 - found)
     assert (figures['mean_translation_m'] is None) == (None in errors_m)
+    assert (figures['nees_mean'] is None) == (found == 0)
+
+
+def test_json_has_a_row_of_the_same_figures_for_every_solver():
+    figures = files.figures(run_known([0.5, None], solvers=('weighted', 'pnp_ransac')), 0.5)
+    assert set(figures) == KEYS | HOW | {'solvers'}
+    assert [row['name'] for row in figures['solvers']] == ['robust', 'weighted', 'pnp_ransac']
+    for row in figures['solvers']:
+        assert set(row) == KEYS | {'name', 'worse_share'}
+        assert row['lost'] == 1
+    own = {name: figures[name] for name in KEYS}
+    assert figures['solvers'][0] == {'name': 'robust', 'worse_share': 0.0, **own}
+
+
+def test_frames_that_a_solver_makes_worse_are_counted():
+    first = run_known([0.10, 0.10, 0.10, None]).frames
+    second = run_known([0.10, 0.12, None, None]).frames
+    assert worse_share(second, first) == 0.5
+    assert worse_share(first, second) == 0.0
+
+
+def test_a_stage_counts_only_where_it_took_part():
+    results = run_known([0.1, 0.1, 0.1, None])
+    results.frames[0].timings['consensus'] = 0.012
+    results.frames[1].timings['consensus'] = 0.0
+    stages = stages_ms(results.frames)
+    assert stages['consensus'] == pytest.approx(12.0)
+    assert stages['solving'] == pytest.approx(3.0)
+
+
+def test_poses_below_the_least_confidence_are_not_accepted():
+    results = run_known([0.1, 0.4])
+    assert files.figures(results, 0.5)['accepted'] == 1.0
+    assert files.figures(results, 0.5)['accepted_within_25cm_10deg'] == 0.5
+    assert files.figures(results, 0.51)['accepted'] == 0.0
+    assert files.figures(results, 0.51)['accepted_within_25cm_10deg'] is None
 
 
 def test_csv_has_one_line_per_frame_also_for_lost_ones(tmp_path):
-    files.write_csv(tmp_path / 'frames.csv', run_fake([0.25, None], pnp_stride=STRIDE))
+    results = run_known([0.25, None], solvers=('pnp_ransac',))
+    files.write_csv(tmp_path / 'frames.csv', results)
     with (tmp_path / 'frames.csv').open(newline='') as file:
         found, lost = csv.DictReader(file)
     assert (found['name'], found['timestamp']) == ('000000', '0.0')
     assert float(found['translation_error_m']) == 0.25
     assert float(found['total_ms']) == pytest.approx(24.0)
     assert (found['cells'], found['inlier_ratio'], found['lost_reason']) == ('96', '0.75', '')
-    assert float(found['pnp_translation_error_m']) < 1e-3
+    # The covariance is the identity.
+    assert float(found['translation_deviation_m']) == pytest.approx(math.sqrt(3))
+    assert float(found['nees']) == pytest.approx(0.25**2)
+    assert float(found['pnp_ransac_translation_error_m']) < 1e-3
     assert float(lost['translation_error_m']) == math.inf
-    assert (lost['confidence'], lost['cells'], lost['total_ms']) == ('', '', '')
-    assert lost['pnp_lost_reason'] == 'AlignmentError: all weights are zero'
+    assert (lost['confidence'], lost['cells'], lost['total_ms'], lost['nees']) == ('', '', '', '')
+    assert lost['pnp_ransac_lost_reason'] == 'AlignmentError: all weights are zero'
 
 
 def test_lost_frames_are_left_out_of_the_tum_file(tmp_path):
-    files.write_estimates(tmp_path / 'tum.txt', run_fake([0.0, None, 0.0]).frames)
+    files.write_estimates(tmp_path / 'tum.txt', run_known([0.0, None, 0.0]).frames)
     stamps, poses = read_tum(tmp_path / 'tum.txt')
     np.testing.assert_allclose(stamps, [0.0, 0.2])
-    np.testing.assert_allclose(poses[1], camera_pose(2), atol=1e-8)
-
-
-def test_the_command_writes_all_that_was_asked_for(tmp_path, evaluate_command, capsys):
-    folder = tmp_path / 'new'
-    outputs = {name: folder / f'figures.{name}' for name in ('json', 'csv', 'tum')}
-    words = [word for name, path in outputs.items() for word in (f'--{name}', path)]
-    status = evaluate_command(
-        [0.01, None, 0.4, 0.1], '--pnp', *words, '--pictures', folder / 'pictures'
-    )
-    assert status == 0
-    printed = capsys.readouterr().out
-    assert '4 (1)' in printed
-    assert 'PnP + RANSAC' in printed
-    assert 'all weights are zero' in printed
-    assert json.loads(outputs['json'].read_text())['lost'] == 1
-    names = {path.name for path in folder.rglob('*') if path.is_file()}
-    # Nothing temporary stays behind.
-    assert names == {path.name for path in outputs.values()} | set(pictures.PICTURES)
-    for name in pictures.PICTURES:
-        assert cv2.imread(str(folder / 'pictures' / name)).std() > 1.0
+    np.testing.assert_allclose(poses[1], pose(2), atol=1e-8)
 
 
 def test_pictures_can_be_drawn_when_every_frame_is_lost(tmp_path):
-    drawn = pictures.draw(tmp_path, run_fake([None, None]))
+    drawn = pictures.draw(tmp_path, run_known([None, None]), 0.5)
     assert [path.name for path in drawn] == ['errors.png', 'trajectory.png']
 
 
-def test_an_unwritable_target_is_found_before_the_evaluation(tmp_path, evaluate_command):
-    (tmp_path / 'file').write_text('kept')
-    for words in (
-        ('--json', tmp_path),
-        ('--csv', tmp_path / 'file' / 'frames.csv'),
-        ('--pictures', tmp_path / 'file'),
-    ):
-        # An empty list of errors fails at the first frame: the check must come first.
-        with pytest.raises(OutputError, match='cannot be written'):
-            evaluate_command([], *words)
-    assert (tmp_path / 'file').read_text() == 'kept'
+def test_pictures_can_be_drawn_when_no_frame_is_accepted(tmp_path):
+    drawn = pictures.draw(tmp_path, run_known([0.1, None]), 0.9)
+    assert {path.name for path in drawn} == set(pictures.PICTURES)
 
 
 def test_pictures_leave_pyplot_alone():

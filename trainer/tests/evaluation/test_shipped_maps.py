@@ -6,8 +6,9 @@ import pytest
 
 from implicit_loc.localizer import Localizer
 from implicit_loc_trainer.datasets import open_dataset
-from implicit_loc_trainer.evaluation.frames import evaluate, summary
+from implicit_loc_trainer.evaluation.frames import summary
 from implicit_loc_trainer.evaluation.metrics import ErrorSummary
+from implicit_loc_trainer.evaluation.running import evaluate
 
 ROOT = Path(__file__).resolve().parents[3]
 REDKITCHEN = ROOT.parent / 'shared' / 'data' / 'redkitchen'

@@ -11,11 +11,10 @@ import pytest
 from known_localizer import KnownLocalizer, samples, write
 
 from implicit_loc.localizer import Localizer
-from implicit_loc_trainer import cli
+from implicit_loc_trainer import cli, datasets
 from implicit_loc_trainer.commands import report as command
-from implicit_loc_trainer.evaluation.frames import evaluate
+from implicit_loc_trainer.evaluation.running import evaluate
 from implicit_loc_trainer.evaluation.tables import cells
-from implicit_loc_trainer.report import writing
 from implicit_loc_trainer.report.measuring import measure
 from implicit_loc_trainer.report.page import SECTIONS
 from implicit_loc_trainer.report.scene_view import scene
@@ -162,7 +161,7 @@ def test_the_worst_frames_are_not_neighbours():
 
 def test_the_command_reports_on_any_checkpoint(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Localizer, 'load', lambda *_: KnownLocalizer([0.1]))
-    monkeypatch.setattr(writing, 'open_dataset', lambda *_: samples(12))
+    monkeypatch.setattr(datasets, 'open_dataset', lambda *_: samples(12))
     words = ['report', 'map.safetensors', '--data', 'room', '--frames', '5']
     assert cli.main([*words, '--output', str(tmp_path / 'new' / 'page.html')]) == 0
     assert [path.name for path in (tmp_path / 'new').iterdir()] == ['page.html']

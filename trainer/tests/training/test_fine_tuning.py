@@ -17,7 +17,8 @@ from implicit_loc.localizer import Localizer
 from implicit_loc_trainer import cli
 from implicit_loc_trainer.datasets import DataError, Sample, open_dataset
 from implicit_loc_trainer.datasets.sample import check_orientations
-from implicit_loc_trainer.evaluation.frames import evaluate, summary
+from implicit_loc_trainer.evaluation.frames import summary
+from implicit_loc_trainer.evaluation.running import evaluate
 from implicit_loc_trainer.recipes.recipe import Recipe, load_recipe
 from implicit_loc_trainer.recipes.sections import (
     AugmentationConfig,

@@ -9,9 +9,18 @@ from pathlib import Path
 import pytest
 import small_training
 
+from implicit_loc_trainer.recipes.sections import ConfigError
 from implicit_loc_trainer.training.folder_lock import FolderInUseError
 from implicit_loc_trainer.training.memory import available_memory, readable_bytes
-from implicit_loc_trainer.training.run_folder import locked
+from implicit_loc_trainer.training.run_folder import (
+    CHECKPOINT,
+    RECIPE,
+    STATE,
+    as_begun,
+    is_finished,
+    locked,
+    prepare_folder,
+)
 
 
 def _hold(folder: Path) -> None:
@@ -83,3 +92,23 @@ def test_memory_is_told_in_words() -> None:
     assert readable_bytes(23_100_000_000) == '23.1 GB'
     available = available_memory()
     assert available is None or 10**7 < available < 10**14
+
+
+def test_a_run_from_before_frames_were_held_out_goes_on_with_all_of_them(tmp_path: Path) -> None:
+    """Its recipe does not name the share; its state is of no use for other frames."""
+    recipe = small_training.recipe(tmp_path)
+    assert recipe.data.calibration_share > 0
+    prepare_folder(tmp_path, recipe)
+    assert as_begun(tmp_path, recipe) == recipe
+    lines = (tmp_path / RECIPE).read_text(encoding='utf-8').splitlines()
+    older = [line for line in lines if 'calibration_share' not in line]
+    (tmp_path / RECIPE).write_text('\n'.join(older), encoding='utf-8')
+    assert as_begun(tmp_path, recipe) == recipe
+    (tmp_path / STATE).touch()
+    (tmp_path / CHECKPOINT).touch()
+    assert is_finished(tmp_path, recipe)
+    begun = as_begun(tmp_path, recipe)
+    assert begun.data.calibration_share == 0
+    assert prepare_folder(tmp_path, begun) == tmp_path / STATE
+    with pytest.raises(ConfigError, match='a run of another recipe'):
+        prepare_folder(tmp_path, recipe)

@@ -12,6 +12,7 @@ class LossConfig:
 
     Attributes:
         pose: of |t - t*| (metres) + angle(R, R*) (radians).
+        refined_pose: of the same error of the refined pose, through the refinement's last step.
         consistency: of the mean |g - (R* c + t*)|, metres.
         reprojection: of the mean reprojection error, pixels.
         likelihood: of the weights as inverse variances: the negative log-likelihood of
@@ -30,6 +31,7 @@ class LossConfig:
     """
 
     pose: float = 1.0
+    refined_pose: float = 0.0
     consistency: float = 1.0
     reprojection: float = 0.05
     likelihood: float = 0.0
@@ -45,6 +47,7 @@ class LossConfig:
     def __post_init__(self) -> None:
         terms = (
             'pose',
+            'refined_pose',
             'consistency',
             'reprojection',
             'likelihood',
