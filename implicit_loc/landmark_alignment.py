@@ -17,6 +17,7 @@ from torch import Tensor
 
 from implicit_loc.camera import Camera
 from implicit_loc.cells import Cells
+from implicit_loc.consensus import consensus
 from implicit_loc.landmark_map import DESCRIPTOR_STRIDES
 from implicit_loc.refinement import RefinementOptions, refine
 
@@ -37,9 +38,10 @@ class _Search(NamedTuple):
     most: int
 
 
-# The first covers what a first pose is wrong by. Nearer to the truth, smaller windows exclude
-# more wrong places, other landmarks are in sight, and more of them cost no more.
-_WIDE_SEARCH = _Search(6, 200)
+# The first covers what a first pose is usually wrong by; where it finds little, the second goes
+# three times as far, which costs several times as much. Nearer to the truth, smaller windows
+# exclude more wrong places, other landmarks are in sight, and more of them cost no more.
+_WIDE_SEARCH, _WIDEST_SEARCH = _Search(6, 200), _Search(16, 200)
 _CLOSER_SEARCHES = (_Search(4, 200), _Search(2, 800))
 
 # A landmark looks like itself from about where it was seen: within this angle of the mean
@@ -51,6 +53,9 @@ _LEAST_DEPTH_M = 0.2
 # A landmark agrees with a pose that sees it where the wide search found it: within 3 px of a
 # 320 px image of 263 px focal length. By chance one in seventy does.
 AGREEMENT_TANGENT = 3.0 / 263.0
+
+# Of all landmarks that were looked for: with less, a farther search is worth its time.
+_CLEAR_SHARE = 0.15
 
 # What chance alone does not bring.
 _FEWEST_AGREEING = 12
@@ -130,15 +135,28 @@ def align_to_landmarks(sight: Sight, start: Tensor) -> LandmarkPose | None:
     found = _look(sight, start, _WIDE_SEARCH)
     if found is None:
         return None
-    pose, narrow = refine(start, found, LANDMARK_COST).world_from_camera, found
+    near = _closer(sight, refine(start, found, LANDMARK_COST).world_from_camera, found)
+    if near.share >= _CLEAR_SHARE:
+        return near
+    found = _look(sight, start, _WIDEST_SEARCH)
+    if found is None or int((found.weights > 0).sum()) < 3:
+        return near
+    # Most places are wrong now, too many for a refinement to see which.
+    far = _closer(sight, consensus(found), found)
+    return far if far.agreeing > near.agreeing else near
+
+
+def _closer(sight: Sight, pose: Tensor, found: Cells) -> LandmarkPose:
+    """The pose to which closer searches lead, judged by what a first one found."""
+    closest = found
     for search in _CLOSER_SEARCHES:
         closer = _look(sight, pose, search)
         if closer is None:
             break
-        narrow = closer
-        pose = refine(pose, narrow, LANDMARK_COST).world_from_camera
+        closest = closer
+        pose = refine(pose, closest, LANDMARK_COST).world_from_camera
     agrees = _agrees(pose, found)
-    return LandmarkPose(pose, narrow, int(agrees.sum()), float(agrees.double().mean()))
+    return LandmarkPose(pose, closest, int(agrees.sum()), float(agrees.double().mean()))
 
 
 def _agrees(world_from_camera: Tensor, cells: Cells) -> Tensor:
