@@ -13,11 +13,12 @@ from implicit_loc_trainer.datasets import Sample
 from implicit_loc_trainer.recipes.recipe import Recipe
 from implicit_loc_trainer.recipes.sections import (
     DataConfig,
+    MapConfig,
     NetworkSection,
     OptimizerConfig,
     RunConfig,
 )
-from implicit_loc_trainer.training import mixed_recordings, runs
+from implicit_loc_trainer.training import mixed_recordings, preparing
 
 CAMERA = Camera(64, 48, 50.0, 50.0, 31.5, 23.5)
 FRAMES = 12
@@ -36,6 +37,8 @@ def recipe(folder: Path, **run: object) -> Recipe:
     return Recipe(
         data=DataConfig(path='made-up', validation_frames=1, cache='memory'),
         network=NetworkSection(input_height=48, decoder_channels=8),
+        # Noise shows none, and looking for them takes its time.
+        map=MapConfig(landmarks=0),
         optimizer=OptimizerConfig(epochs=3, batch_size=4),
         run=replace(
             RunConfig(output=str(folder), device='cpu', validate_every=2, threads=1, report=False),
@@ -51,7 +54,7 @@ def with_epochs(recipe: Recipe, epochs: int, **optimizer: object) -> Recipe:
 
 def use(patch: pytest.MonkeyPatch, frames: list[Sample]) -> None:
     """Make these frames the recording of every training."""
-    for module in (runs, mixed_recordings):
+    for module in (preparing, mixed_recordings):
         patch.setattr(module, 'open_dataset', lambda _path, _split: frames)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from implicit_loc.confidence import LEAST_CONFIDENCE
 from implicit_loc.errors import ImplicitLocError
 from implicit_loc_trainer.commands.common import (
     add_checkpoint,
@@ -52,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--min-confidence',
         metavar='C',
         type=share,
-        default=0.5,
-        help='poses below are not accepted, 0 to 1 (default: 0.5)',
+        default=LEAST_CONFIDENCE,
+        help=f'poses below are not accepted, 0 to 1 (default: {LEAST_CONFIDENCE:g})',
     )
     parser.add_argument(
         '--lost',

@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 CLOSED_FORM = 'weighted'
 
 # The stages that lead from the network's prediction to the pose.
-SOLVING = ('alignment', 'refinement', 'consensus')
+SOLVING = ('alignment', 'refinement', 'consensus', 'landmarks')
 
 
 @dataclass(frozen=True)

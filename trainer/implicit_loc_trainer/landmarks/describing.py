@@ -1,6 +1,6 @@
 """What a trained network's features look like at a recording's landmarks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,83 +11,89 @@ from torch.nn import functional
 
 from implicit_loc import preprocessing
 from implicit_loc.checkpoint import CheckpointDescription
+from implicit_loc.errors import ImplicitLocError
 from implicit_loc.landmark_map import DESCRIPTOR_STRIDES, LandmarkMap, joined_features
 from implicit_loc.network import SceneNetwork
-from implicit_loc_trainer.datasets import DataError, Sample
+from implicit_loc_trainer.datasets import Sample
+from implicit_loc_trainer.landmarks.choosing import ChosenLandmarks
+from implicit_loc_trainer.tracking import tracked
 from implicit_loc_trainer.training.augmentation import inside_image
 
 FloatArray = NDArray[np.float64]
-
-# Points that fewer frames have seen are placed less well, and recognised less often.
-_FEWEST_FRAMES = 4
+Indices = NDArray[np.intp]
 
 
 def describe_landmarks(
     network: SceneNetwork,
     description: CheckpointDescription,
-    samples: Sequence[Sample],
-    frames: Iterable[Sample],
-    most: int,
+    frames: Sequence[Sample],
+    chosen: ChosenLandmarks,
+    report: Callable[[str], None],
 ) -> LandmarkMap | None:
     """The landmarks of a recording as a network sees them; the most seen ones come first.
 
     Args:
-        network: trained; used on the device on which it is.
+        network: trained, in evaluation mode; used on the device on which it is.
         description: of its checkpoint.
-        samples: the frames that it learned from, with their landmarks.
-        frames: the same in the same order, to be read; those that cannot be are left out.
-        most: landmarks to keep.
+        frames: that it learned from; one that cannot be read is named and left out.
+        chosen: landmarks of these frames.
+        report: takes a line about every frame that cannot be read.
 
     Returns:
-        The landmarks, or None where the frames have none.
+        The landmarks, on the host, or None where the frames show none.
     """
-    chosen = _Chosen.of(samples, most)
-    if not len(chosen.points):
-        return None
     sums = _Sums(len(chosen.points))
-    network.eval()
-    for index, frame in enumerate(frames):
-        own = chosen.in_frame[index]
+    for frame, own in zip(tracked(frames, 'describing landmarks'), chosen.in_frame, strict=True):
         if not len(own):
             continue
         try:
-            features, found, seen = _look(network, description, frame, chosen.points[own])
-        except DataError:
-            # The training has said so, and has gone on without it.
+            look = _look(network, description, frame, chosen.points[own])
+        except (ImplicitLocError, OSError) as error:
+            report(f'left out of the landmarks: frame {frame.name}: {error}')
             continue
-        sums.add(own[seen], found, frame.world_from_camera[:3, 3] - chosen.points[own[seen]])
-        sums.add_everywhere(features)
+        seen = own[look.seen]
+        sums.add(seen, look.found, frame.world_from_camera[:3, 3] - chosen.points[seen])
+        sums.add_everywhere(look.features)
     return sums.landmarks(network, chosen.points, np.array(description.network.scene_centre))
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """Landmarks to be described.
+class _Look:
+    """What a network sees in a frame.
 
     Attributes:
-        points: (L, 3), in the world.
-        in_frame: which of them each frame has.
+        features: of the whole frame, (h, w, C).
+        found: those at the landmarks in it, (M, C).
+        seen: which of the landmarks that were asked for these are, (N,).
     """
 
-    points: FloatArray
-    in_frame: list[NDArray[np.intp]]
+    features: Tensor
+    found: Tensor
+    seen: NDArray[np.bool_]
 
-    @classmethod
-    def of(cls, samples: Sequence[Sample], most: int) -> '_Chosen':
-        """The landmarks that most frames have."""
-        none = np.empty((0, 3))
-        per_frame = [none if s.landmarks is None else s.landmarks for s in samples]
-        lengths = [len(points) for points in per_frame]
-        # One landmark has the same numbers in all of its frames.
-        points, number, counts = np.unique(
-            np.concatenate(per_frame), axis=0, return_inverse=True, return_counts=True
-        )
-        often = np.argsort(-counts, kind='stable')
-        kept = often[counts[often] >= _FEWEST_FRAMES][:most]
-        place = np.full(len(points), -1)
-        place[kept] = np.arange(len(kept))
-        found = np.split(place[number.reshape(-1)], np.cumsum(lengths)[:-1])
-        return cls(points[kept], [own[own >= 0] for own in found])
+
+@torch.no_grad()
+def _look(
+    network: SceneNetwork, description: CheckpointDescription, frame: Sample, points: FloatArray
+) -> _Look:
+    device = next(network.parameters()).device
+    camera = preprocessing.input_camera(frame.camera, description.input_height)
+    image = preprocessing.resize(frame.load_image(), camera.width, camera.height)
+    batch = preprocessing.normalise(preprocessing.to_tensor(image)[None].to(device))
+    features = joined_features(network.descriptor_features(batch)).cpu()
+    pose = frame.world_from_camera
+    in_camera = (points - pose[:3, 3]) @ pose[:3, :3]
+    in_front = in_camera[:, 2] > 0
+    pixels = camera.project(np.where(in_front[:, None], in_camera, (0.0, 0.0, 1.0)))
+    seen = in_front & inside_image(pixels, camera)
+    size = torch.tensor(features.shape[2:0:-1], dtype=torch.float32)
+    # A cell of stride s has its centre at pixel (s - 1) / 2; grid_sample counts from the border.
+    places = (torch.from_numpy(pixels[seen]).float() + 0.5) / DESCRIPTOR_STRIDES[0]
+    grid = (places / size * 2 - 1)[None, None]
+    found = functional.grid_sample(
+        features.permute(0, 3, 1, 2), grid, padding_mode='border', align_corners=False
+    )
+    return _Look(features[0], found[0, :, 0].T, np.asarray(seen))
 
 
 class _Sums:
@@ -103,7 +109,7 @@ class _Sums:
         self._directions = np.zeros((count, 3))
         self._distances = np.zeros(count)
 
-    def add(self, landmarks: NDArray[np.intp], features: Tensor, to_camera: FloatArray) -> None:
+    def add(self, landmarks: Indices, features: Tensor, to_camera: FloatArray) -> None:
         """What one frame shows of some landmarks: features (N, C), and the way to it (N, 3)."""
         if self._features is None:
             self._features = torch.zeros(self._count, features.shape[1], dtype=torch.float64)
@@ -142,27 +148,3 @@ class _Sums:
         found.distances.copy_(torch.from_numpy(self._distances[seen] / counts))
         found.positions.copy_(torch.from_numpy(points[seen] - centre))
         return found
-
-
-@torch.inference_mode()
-def _look(
-    network: SceneNetwork, description: CheckpointDescription, frame: Sample, points: FloatArray
-) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
-    """Features of a frame (h, w, C), those at points in it (M, C), and which those are (N,)."""
-    device = next(network.parameters()).device
-    camera = preprocessing.input_camera(frame.camera, description.input_height)
-    image = preprocessing.resize(frame.load_image(), camera.width, camera.height)
-    batch = preprocessing.normalise(preprocessing.to_tensor(image)[None].to(device))
-    features = joined_features(network.descriptor_features(batch)).cpu()
-    pose = frame.world_from_camera
-    in_camera = (points - pose[:3, 3]) @ pose[:3, :3]
-    in_front = in_camera[:, 2] > 0
-    pixels = camera.project(np.where(in_front[:, None], in_camera, (0.0, 0.0, 1.0)))
-    seen = in_front & inside_image(pixels, camera)
-    size = torch.tensor(features.shape[2:0:-1], dtype=torch.float32)
-    places = (torch.from_numpy(pixels[seen]).float() + 0.5) / DESCRIPTOR_STRIDES[0]
-    grid = (places / size * 2 - 1)[None, None]
-    found = functional.grid_sample(
-        features.permute(0, 3, 1, 2), grid, padding_mode='border', align_corners=False
-    )
-    return features[0], found[0, :, 0].T, np.asarray(seen)

@@ -57,8 +57,8 @@ def find_landmarks(
         if not len(found.frame):
             raise DataError(
                 f'no landmarks were found in {len(samples)} frames: check the recording with '
-                '"implicit-loc check", or train without them (loss.landmarks and '
-                'loss.landmark_depth 0)'
+                '"implicit-loc check". A training does without them where loss.landmarks, '
+                'loss.landmark_depth and augmentation.move are 0'
             )
         _keep(file, found)
     per_frame = np.bincount(found.frame, minlength=len(samples))

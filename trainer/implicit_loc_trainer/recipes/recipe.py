@@ -10,6 +10,7 @@ from implicit_loc_trainer.recipes.sections import (
     ConfigError,
     DataConfig,
     LossConfig,
+    MapConfig,
     NetworkSection,
     OptimizerConfig,
     RunConfig,
@@ -28,6 +29,7 @@ class Recipe:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    map: MapConfig = field(default_factory=MapConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:

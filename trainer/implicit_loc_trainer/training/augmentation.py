@@ -154,7 +154,7 @@ def _source_rays(
     rays: FloatArray, change: ViewChange, surfaces: Surfaces | None
 ) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
     """The view's rays in the source's frame, which are certain, and the move in metres (3,)."""
-    known = np.isfinite(rays).all(axis=-1)
+    known = np.asarray(np.isfinite(rays).all(axis=-1))
     if surfaces is None or not any(change.move):
         return rays @ change.source_from_view.T, known, np.zeros(3)
     moved_by = surfaces.median_depth * np.array(change.move)

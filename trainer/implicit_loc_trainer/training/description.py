@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 import implicit_loc
+from implicit_loc.calibration import Calibration
 from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint
 from implicit_loc.network import NetworkConfig, NetworkLayout, SceneNetwork
 from implicit_loc.preprocessing import input_camera
 from implicit_loc_trainer.datasets import Sample
+from implicit_loc_trainer.evaluation.metrics import ErrorSummary
 from implicit_loc_trainer.recipes.recipe import Recipe
 from implicit_loc_trainer.recipes.sections import ConfigError
 from implicit_loc_trainer.training.pretrained import load_backbone
@@ -92,6 +94,26 @@ def begin_network(
     if recipe.data.positions_only:
         description = _with_earlier_frames(description, earlier)
     return network.train().to(memory_format=torch.channels_last), description
+
+
+def without_landmarks(
+    network: SceneNetwork, description: CheckpointDescription
+) -> tuple[SceneNetwork, CheckpointDescription]:
+    """A network and its description without the landmarks that they may have.
+
+    A calibration goes with them: it was of the poses that they gave.
+    """
+    if network.landmarks is None:
+        return network, description
+    config = replace(description.network, landmarks=0)
+    network.landmarks, network.config = None, config
+    return network, replace(description, network=config, calibration=Calibration())
+
+
+def validation_figures(found: ErrorSummary | None) -> dict[str, float]:
+    """The errors on held-out frames as the header has them: those that are finite."""
+    figures = found.as_json() if found is not None else {}
+    return {name: float(value) for name, value in figures.items() if value is not None}
 
 
 def _scene_centre(choice: str, positions: NDArray[np.floating[Any]]) -> tuple[float, float, float]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from implicit_loc.checkpoint import load_checkpoint
 from implicit_loc.network import NetworkLayout
-from implicit_loc_trainer.recipes.recipe import Recipe, load_recipe
+from implicit_loc_trainer.recipes.recipe import Recipe
 from implicit_loc_trainer.recipes.sections import DataConfig, LossConfig, NetworkSection
-from implicit_loc_trainer.training.run_folder import RECIPE
+from implicit_loc_trainer.training.run_folder import recipe_beside
 
 # What is known is to be kept: a tenth of the usual rate, and no phase without the pose loss.
 _LEARNING_RATE = 1e-4
@@ -43,8 +43,7 @@ def fine_tuning_recipe(
         ConfigError: the recipe beside it cannot be read.
     """
     _, description = load_checkpoint(checkpoint)
-    beside = checkpoint.parent / RECIPE
-    recipe = load_recipe(beside) if beside.is_file() else Recipe()
+    recipe = recipe_beside(checkpoint)
     layout = {item.name: getattr(description.network, item.name) for item in fields(NetworkLayout)}
     network = {**asdict(recipe.network), **layout, 'input_height': description.input_height}
     data = DataConfig(

@@ -1,5 +1,6 @@
 """The folder of a run: its recipe, its state for resuming, its checkpoint."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -9,7 +10,12 @@ import yaml
 
 from implicit_loc_trainer.output_files import replacing
 from implicit_loc_trainer.recipes.recipe import Recipe, load_recipe
-from implicit_loc_trainer.recipes.sections import ConfigError, DataConfig, RunConfig
+from implicit_loc_trainer.recipes.sections import (
+    ConfigError,
+    DataConfig,
+    MapConfig,
+    RunConfig,
+)
 from implicit_loc_trainer.training.folder_lock import folder_lock
 
 STATE = 'last.ckpt'
@@ -68,19 +74,30 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
     recorded = folder / RECIPE
     if not ((folder / CHECKPOINT).is_file() and recorded.is_file()):
         return False
-    return _decisive(_recorded(recorded)) == _decisive(_in_its_terms(recorded, recipe))
+    found, wanted = _recorded(recorded), _in_its_terms(recorded, recipe)
+    return _decisive(found) == _decisive(wanted) and found.map == wanted.map
 
 
 def as_begun(folder: Path, recipe: Recipe) -> Recipe:
     """The recipe with which an interrupted run goes on.
 
     Runs from before frames were held out for calibration have learned from all of them: their
-    state would be of no use for other frames.
+    state would be of no use for other frames. What comes after the training they get as well.
     """
     recorded = folder / RECIPE
     if not ((folder / STATE).is_file() and recorded.is_file()):
         return recipe
-    return _in_its_terms(recorded, recipe)
+    return replace(_in_its_terms(recorded, recipe), map=recipe.map)
+
+
+def recipe_beside(checkpoint: Path) -> Recipe:
+    """The recipe of the run that a checkpoint lies in; the default one where it lies in none.
+
+    Raises:
+        ConfigError: the recipe cannot be read.
+    """
+    path = checkpoint.parent / RECIPE
+    return load_recipe(path) if path.is_file() else Recipe()
 
 
 def _recorded(path: Path) -> Recipe:
@@ -89,10 +106,14 @@ def _recorded(path: Path) -> Recipe:
 
 
 def _in_its_terms(recorded: Path, recipe: Recipe) -> Recipe:
+    """A recipe, without what there was not yet when a run recorded its own."""
     # Every recipe that a run records names every entry that there was.
-    if 'calibration_share' in recorded.read_text(encoding='utf-8'):
-        return recipe
-    return replace(recipe, data=replace(recipe.data, calibration_share=0.0))
+    text = recorded.read_text(encoding='utf-8')
+    if 'calibration_share' not in text:
+        recipe = replace(recipe, data=replace(recipe.data, calibration_share=0.0))
+    if not re.search('^map:', text, flags=re.MULTILINE):
+        recipe = replace(recipe, map=MapConfig(landmarks=0))
+    return recipe
 
 
 def _decisive(recipe: Recipe) -> Recipe:
@@ -101,6 +122,7 @@ def _decisive(recipe: Recipe) -> Recipe:
     return replace(
         recipe,
         data=replace(recipe.data, cache=data.cache, cache_folder=data.cache_folder),
+        map=MapConfig(),
         run=replace(
             recipe.run,
             devices=run.devices,

@@ -100,6 +100,9 @@ def test_the_shipped_grids_are_whole(name: str) -> None:
     shown = {row.variant for table in grid.tables for row in table.rows}
     assert shown - {''} == set(grid.variants)
     assert 'short' in grid.budgets
+    # Landmarks would hide what the network brings.
+    for budget in grid.budgets.values():
+        assert recipe_of(grid, next(iter(grid.variants)), budget, {}).map.landmarks == 0
 
 
 def test_the_papers_recipe_has_the_papers_numbers() -> None:
@@ -113,6 +116,7 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
     assert (optimizer.epochs, optimizer.geometry_share, optimizer.ema_decay) == (400, 0, 0)
     assert (network.near, network.far, network.depth_scale) == (0.1, 10, 'linear')
     assert (network.stride, network.input_height) == (8, 480)
+    assert recipe.map.landmarks == 0
     assert (network.canonical_depth, network.backbone_weights) == (False, '')
     augmentation = recipe.augmentation
     assert (augmentation.roll_deg, augmentation.tilt_deg, augmentation.zoom) == (30, 0, 1)

@@ -4,12 +4,13 @@ import os
 import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import small_training
 
-from implicit_loc_trainer.recipes.sections import ConfigError
+from implicit_loc_trainer.recipes.sections import ConfigError, MapConfig
 from implicit_loc_trainer.training.folder_lock import FolderInUseError
 from implicit_loc_trainer.training.memory import available_memory, readable_bytes
 from implicit_loc_trainer.training.run_folder import (
@@ -112,3 +113,24 @@ def test_a_run_from_before_frames_were_held_out_goes_on_with_all_of_them(tmp_pat
     assert prepare_folder(tmp_path, begun) == tmp_path / STATE
     with pytest.raises(ConfigError, match='a run of another recipe'):
         prepare_folder(tmp_path, recipe)
+
+
+def test_landmarks_change_no_weight_and_may_be_chosen_anew(tmp_path: Path) -> None:
+    """An interrupted run goes on; a finished one gets others, unless it is from before them."""
+    recipe = replace(small_training.recipe(tmp_path), map=MapConfig(landmarks=50))
+    other = replace(recipe, map=MapConfig(landmarks=60))
+    prepare_folder(tmp_path, recipe)
+    (tmp_path / STATE).touch()
+    (tmp_path / CHECKPOINT).touch()
+    assert is_finished(tmp_path, recipe)
+    assert not is_finished(tmp_path, other)
+    assert as_begun(tmp_path, other) == other
+    assert prepare_folder(tmp_path, other) == tmp_path / STATE
+    text = (tmp_path / RECIPE).read_text(encoding='utf-8')
+    older = text.replace('map:\n  landmarks: 60\n', '')
+    assert older != text
+    (tmp_path / RECIPE).write_text(older, encoding='utf-8')
+    assert is_finished(tmp_path, recipe)
+    assert is_finished(tmp_path, other)
+    assert as_begun(tmp_path, recipe) == recipe
+    assert prepare_folder(tmp_path, recipe) == tmp_path / STATE

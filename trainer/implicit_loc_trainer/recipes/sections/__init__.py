@@ -3,6 +3,7 @@
 from implicit_loc_trainer.recipes.sections.augmentation import AugmentationConfig
 from implicit_loc_trainer.recipes.sections.data import DataConfig
 from implicit_loc_trainer.recipes.sections.loss import LossConfig
+from implicit_loc_trainer.recipes.sections.map import MapConfig
 from implicit_loc_trainer.recipes.sections.network import NetworkSection
 from implicit_loc_trainer.recipes.sections.optimizer import OptimizerConfig
 from implicit_loc_trainer.recipes.sections.ranges import ConfigError
@@ -13,6 +14,7 @@ __all__ = [
     'ConfigError',
     'DataConfig',
     'LossConfig',
+    'MapConfig',
     'NetworkSection',
     'OptimizerConfig',
     'RunConfig',
