@@ -141,6 +141,9 @@ class Camera:
         zero = np.zeros(3)
         if len(points) == 0:
             pixels = np.empty((0, 2))
+        elif self.distortion_model == 'none':
+            depth = np.where(points[..., 2:] == 0, 1, points[..., 2:])
+            pixels = points[..., :2] / depth * (self.fx, self.fy) + (self.cx, self.cy)
         elif self.distortion_model == 'equidistant':
             pixels, _ = cv2.fisheye.projectPoints(
                 points, zero, zero, self.matrix, np.array(self.distortion)

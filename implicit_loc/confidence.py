@@ -13,6 +13,10 @@ from typing import Any
 # A pose is called right within this of the truth.
 RIGHT_M, RIGHT_RAD = 0.25, math.radians(10.0)
 
+# From here on a pose is worth being used, unless somebody chooses otherwise: it is more likely
+# right than wrong.
+LEAST_CONFIDENCE = 0.5
+
 # A world point agrees with its cell where it is seen within 10 px of a 640 px image of 525 px
 # focal length.
 INLIER_ANGLE_RAD = 0.02
@@ -144,11 +148,12 @@ def parse_model(header: object) -> ConfidenceModel:
     if not isinstance(header, Mapping) or header.keys() != {'bias', 'slopes'}:
         raise ValueError('the confidence of its calibration is no bias and slopes')
     slopes = header['slopes']
-    if not isinstance(slopes, Mapping) or slopes.keys() != SIGNALS.keys():
+    if not isinstance(slopes, Mapping) or not slopes.keys() <= SIGNALS.keys():
         raise ValueError('the slopes of its calibration are not those of this version')
+    # An older calibration does not know the signals that came later: they tell it nothing.
     return ConfidenceModel(
         number('bias', header['bias'], -_LARGEST, _LARGEST),
-        {name: number(name, slopes[name], 0, _LARGEST) for name in SIGNALS},
+        {name: number(name, slopes.get(name, 0.0), 0, _LARGEST) for name in SIGNALS},
     )
 
 

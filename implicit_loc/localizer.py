@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from implicit_loc import landmark_alignment, preprocessing, uncertainty
+from implicit_loc import landmark_search, preprocessing, uncertainty
 from implicit_loc.camera import Camera
 from implicit_loc.cells import cells_of_prediction
 from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint
 from implicit_loc.confidence import Evidence
 from implicit_loc.errors import AlignmentError, CameraError, ImplicitLocError
-from implicit_loc.landmark_alignment import Landmarks, Sight
+from implicit_loc.landmark_search import Landmarks, Sight
 from implicit_loc.network import SceneGeometry, SceneNetwork
 from implicit_loc.solvers import DEFAULT_SOLVER, require_solver, solve
 from implicit_loc.uncertainty import ResidualStatistics
@@ -201,12 +201,11 @@ class Localizer:
         """What is needed to look for the map's landmarks; None where it has none."""
         if self._landmarks is None or geometry.descriptors is None:
             return None
-        descriptors = torch.from_numpy(geometry.descriptors)
-        if mask is None:
-            return Sight(self._landmarks, descriptors, resized_camera)
-        stride = landmark_alignment.STRIDE
-        ignored = preprocessing.ignored_cells(mask, camera, resized_camera, stride)
-        return Sight(self._landmarks, descriptors, resized_camera, ignored)
+        ignored = None
+        if mask is not None:
+            stride = landmark_search.STRIDE
+            ignored = preprocessing.ignored_cells(mask, camera, resized_camera, stride)
+        return Sight(self._landmarks, geometry.descriptors, resized_camera, ignored)
 
     def predict(
         self, image: NDArray[np.uint8], camera: Camera
@@ -263,7 +262,7 @@ def _landmarks_on_host(
     centre = np.array(description.network.scene_centre)
     return Landmarks(
         positions=found.positions.cpu().double().numpy() + centre,
-        descriptors=found.descriptors.cpu().float(),
+        descriptors=found.descriptors.cpu().float().numpy(),
         directions=found.directions.cpu().double().numpy(),
         distances=found.distances.cpu().double().numpy(),
     )

@@ -99,8 +99,11 @@ class NetworkConfig(NetworkLayout):
         super().__post_init__()
         _require_positive('canonical focal length', self.canonical_focal_length)
         _require_positive('scene scale', self.scene_scale)
-        if not isinstance(self.landmarks, int) or self.landmarks < 0:
-            raise CheckpointError(f'the number of landmarks is {self.landmarks!r}')
+        # A bool is an int, too.
+        if type(self.landmarks) is not int or self.landmarks < 0:
+            raise CheckpointError(
+                f'the number of landmarks is {self.landmarks!r}: it must be 0 or a natural number'
+            )
 
 
 def _require_known(what: str, found: object, known: Collection[object]) -> None:

@@ -15,7 +15,8 @@ from implicit_loc.alignment import align
 from implicit_loc.cells import Cells, usable_cells
 from implicit_loc.consensus import consensus, soft_inliers
 from implicit_loc.errors import AlignmentError, ImplicitLocError
-from implicit_loc.landmark_alignment import LandmarkPose, Sight, align_to_landmarks
+from implicit_loc.landmark_alignment import LandmarkPose, align_to_landmarks
+from implicit_loc.landmark_search import Sight
 from implicit_loc.poses import invert, transform_points
 from implicit_loc.ransac import pnp_ransac, rigid_ransac
 from implicit_loc.refinement import refine

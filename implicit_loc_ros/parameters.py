@@ -12,6 +12,7 @@ from rclpy.exceptions import (
 )
 from rclpy.node import Node
 
+from implicit_loc.confidence import LEAST_CONFIDENCE
 from implicit_loc.errors import ImplicitLocError
 from implicit_loc.solvers import DEFAULT_SOLVER, SOLVERS
 from implicit_loc_ros.pose_gate import GateLimits
@@ -56,7 +57,7 @@ class Parameters:
     )
     solver: str = _parameter(
         DEFAULT_SOLVER,
-        'From scene geometry to pose; robust = refined, with a consensus as fallback.',
+        'From scene geometry to pose; landmarks = robust, then refined on those of the map.',
         choices=tuple(SOLVERS),
     )
     autostart: bool = _parameter(
@@ -95,7 +96,7 @@ class Parameters:
         'already has a parent; empty = the optical frame itself.',
     )
     min_confidence: float = _parameter(
-        0.5,
+        LEAST_CONFIDENCE,
         'Poses below this confidence are not published, 0 to 1; 0 = all.',
         limits=(0.0, 1.0),
         changes_at_run_time=True,

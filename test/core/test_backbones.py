@@ -69,11 +69,12 @@ def test_cutting_changes_no_feature_and_leaves_no_idle_weight(name: str) -> None
 @pytest.mark.parametrize('stride', [4, 8, 16])
 @pytest.mark.parametrize('name', BACKBONES)
 def test_every_backbone_carries_a_network(name: str, stride: int) -> None:
-    """Cells at odd sizes, and a gradient for every weight."""
-    network = _network(name, stride).train()
-    geometry = network(torch.randn(2, 3, 49, 67), torch.tensor([500.0, 550.0]))
+    """Cells at odd sizes; every weight serves them or the descriptors of landmarks."""
+    network, image = _network(name, stride).train(), torch.randn(2, 3, 49, 67)
+    geometry = network(image, torch.tensor([500.0, 550.0]))
     assert geometry.depth.shape == (2, -(-49 // stride), -(-67 // stride))
     (geometry.world_points.mean() + geometry.depth.mean() + geometry.weights.mean()).backward()
+    sum(features.mean() for features in network.descriptor_features(image)).backward()
     assert all(
         parameter.grad is not None and torch.isfinite(parameter.grad).all()
         for parameter in network.parameters()

@@ -26,10 +26,11 @@ GOOD = Evidence(
     keyframe_m=0.1,
     keyframe_rad=0.1,
     outside_m=0.0,
+    landmark_share=0.4,
 )
-LOST = Evidence(0.01, 0.4, 0.02, 0.9, 0.05, 1.0, 0.4, 1.5, 0.8, 2.0, 1.5, 0.8)
+LOST = Evidence(0.01, 0.4, 0.02, 0.9, 0.05, 1.0, 0.4, 1.5, 0.8, 2.0, 1.5, 0.8, 0.03)
 # Whether more of it speaks for a pose.
-SPEAKS_FOR = {'inlier_ratio', 'rigid_inlier_ratio', 'mean_weight'}
+SPEAKS_FOR = {'inlier_ratio', 'rigid_inlier_ratio', 'mean_weight', 'landmark_share'}
 NAMES = [field.name for field in dataclasses.fields(Evidence)]
 
 

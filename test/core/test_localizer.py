@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,9 +12,16 @@ from torch import Tensor
 
 from implicit_loc import AlignmentError, Camera, CameraError, ImageError, ImplicitLocError
 from implicit_loc.checkpoint import CheckpointDescription
+from implicit_loc.landmark_map import LandmarkMap
 from implicit_loc.localizer import Localizer
 from implicit_loc.network import SceneGeometry, SceneNetwork
+from implicit_loc.poses import invert, transform_points
 from implicit_loc.solvers import SOLVERS
+
+if TYPE_CHECKING:
+    from conftest import KnownPlace
+
+MakePlace = Callable[..., 'KnownPlace']
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 TRUE_POSE = np.array(
@@ -146,6 +154,41 @@ def test_masked_pixels_have_no_say(known: Localizer, small_camera: Camera) -> No
         np.repeat(np.repeat(mask, 4, 0), 4, 1),
     )  # fmt: skip
     np.testing.assert_allclose(large.world_from_camera, TRUE_POSE, atol=1e-5)
+
+
+def test_landmarks_of_the_map_make_the_pose_precise(
+    known: Localizer, small_camera: Camera, make_place: MakePlace
+) -> None:
+    """The network is 5 cm off, and they are not; where all of them are masked its pose stands."""
+    place = make_place(camera=small_camera)
+    here = torch.from_numpy(TRUE_POSE) @ invert(place.world_from_camera[0])
+    seen, network = place.sight.landmarks, SceneNetwork(known.description.network)
+    landmarks = LandmarkMap(len(seen.positions), (place.sight.descriptors.shape[-1],))
+    landmarks.positions.copy_(transform_points(here, torch.from_numpy(seen.positions)))
+    landmarks.directions.copy_(torch.from_numpy(seen.directions) @ here[:3, :3].T)
+    landmarks.distances.copy_(torch.from_numpy(seen.distances))
+    landmarks.descriptors.copy_(torch.from_numpy(seen.descriptors))
+    known_network = _KnownGeometry(network, small_camera)
+    known_network.spoil = lambda geometry: dataclasses.replace(
+        geometry,
+        world_points=geometry.world_points + torch.tensor([0.03, 0.04, 0.0]),
+        descriptors=torch.from_numpy(place.sight.descriptors)[None],
+    )
+    known_network.landmarks = landmarks
+    localizer = Localizer(known_network, known.description, 'cpu')
+    estimate = localizer.localize(IMAGE, small_camera)
+    np.testing.assert_allclose(estimate.world_from_camera, TRUE_POSE, atol=5e-3)
+    assert np.linalg.norm(estimate.first_pose[:3, 3] - TRUE_POSE[:3, 3]) == pytest.approx(
+        0.05, abs=1e-4
+    )
+    assert estimate.evidence.landmark_share > 0.2
+    assert estimate.timings['landmarks'] > 0
+    np.linalg.cholesky(estimate.covariance)
+    mask = np.zeros((120, 160), bool)
+    mask[:, 40:] = mask[30:] = True
+    masked = localizer.localize(IMAGE, small_camera, mask)
+    assert np.linalg.norm(masked.world_from_camera - TRUE_POSE) == pytest.approx(0.05, abs=1e-4)
+    assert masked.evidence.landmark_share < 0.1
 
 
 def test_an_unusable_mask_is_refused(known: Localizer, small_camera: Camera) -> None:

@@ -81,6 +81,11 @@ def test_nothing_costs_more_than_a_point_behind_the_camera(make_cells: MakeCells
     z = ratio**2 + depth**2
     torch.testing.assert_close(torch.cat(one_by_one), z / (1 + z), rtol=1e-2, atol=0)
     assert normal_equations(pose, behind, _scales()).gradient.abs().max() == 0
+    distant = replace(cells, world_points=transform_points(pose, 100 * cells.camera_points))
+    depth = cells.camera_points[0, :, 2] / (2 * 0.1)
+    expected = (cells.weights[0].sqrt() * depth**2 / (1 + depth**2)).sum()
+    expected = expected / cells.weights[0].sqrt().sum()
+    torch.testing.assert_close(robust_cost(pose, distant, _scales())[0], expected)
     far = replace(cells, world_points=cells.world_points + 1e6)
     assert robust_cost(pose, far, _scales()) <= largest + 1e-3
 

@@ -21,6 +21,7 @@ from implicit_loc.camera import Camera
 from implicit_loc.cells import Cells
 from implicit_loc.checkpoint import CheckpointDescription
 from implicit_loc.network import NetworkConfig
+from implicit_loc.solvers import Solution
 
 FOCAL_LENGTH = 262.0
 
@@ -58,7 +59,11 @@ def _scene(noise: float, seed: int = 0, count: int = 1200) -> tuple[Cells, torch
 def _assess(
     cells: Cells, pose: torch.Tensor, description: CheckpointDescription
 ) -> uncertainty.Assessment:
-    return uncertainty.assess(cells, pose, pose, description)
+    return uncertainty.assess(_solution(cells, pose, pose), description)
+
+
+def _solution(cells: Cells, pose: torch.Tensor, first: torch.Tensor) -> Solution:
+    return Solution(pose, first, torch.zeros(1, dtype=torch.bool), cells, {})
 
 
 def test_statistics_of_known_noise() -> None:
@@ -113,7 +118,7 @@ def test_evidence_tells_how_far_the_refinement_went() -> None:
     first[0, :3, 3] += torch.tensor([0.0, 0.3, -0.4])
     turn = torch.from_numpy(Rotation.from_rotvec([0.0, 0.2, 0.0]).as_matrix())
     first[0, :3, :3] = turn @ first[0, :3, :3]
-    found = uncertainty.assess(cells, pose, first, DESCRIPTION).evidence
+    found = uncertainty.assess(_solution(cells, pose, first), DESCRIPTION).evidence
     assert found.moved_m == pytest.approx(0.5)
     assert found.turned_rad == pytest.approx(0.2)
 

@@ -1,0 +1,199 @@
+"""Where in an image its landmarks are, near where a pose says that they should be.
+
+A landmark is looked for in a window about its projection: at the place whose descriptor is most
+like its own. Where that is known to a fraction of a descriptor cell, so is the ray to it.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from implicit_loc.camera import Camera
+from implicit_loc.cells import Cells
+from implicit_loc.landmark_map import DESCRIPTOR_STRIDES
+
+FloatArray = NDArray[np.float64]
+SingleArray = NDArray[np.float32]
+
+STRIDE = DESCRIPTOR_STRIDES[0]
+
+# Nearer to the camera plane, a point has no pixel.
+LEAST_DEPTH_M = 0.2
+
+# A landmark looks like itself from about where it was seen: within this angle of the mean
+# direction, and this factor of the mean distance.
+_WIDEST_ANGLE_COSINE = 0.7
+_LARGEST_RATIO = 1.7
+
+# What changes less from place to place has no peak, of likenesses up to 2.
+_LEAST_CURVATURE = 1e-6
+
+
+class Search(NamedTuple):
+    """How landmarks are looked for.
+
+    Attributes:
+        reach: half the side of the windows, in descriptor cells of STRIDE pixels.
+        most: landmarks that are looked for, at most.
+    """
+
+    reach: int
+    most: int
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """The landmarks of a map on the host.
+
+    Attributes:
+        positions: in the world, (L, 3), metres.
+        descriptors: (L, C).
+        directions: from which they were seen, (L, 3), unit.
+        distances: from which they were seen, (L,), metres.
+    """
+
+    positions: FloatArray
+    descriptors: SingleArray
+    directions: FloatArray
+    distances: FloatArray
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is needed to find landmarks in an image.
+
+    Attributes:
+        landmarks: of the map.
+        descriptors: of the image at STRIDE, (h, w, C).
+        camera: of the network's input.
+        ignored: places where nothing may be found, (h, w); None for none.
+    """
+
+    landmarks: Landmarks
+    descriptors: SingleArray
+    camera: Camera
+    ignored: NDArray[np.bool_] | None = None
+
+
+def look_for(sight: Sight, world_from_camera: FloatArray, search: Search) -> Cells | None:
+    """The landmarks that a pose (4, 4) should see, each with the ray on which it was found.
+
+    Returns:
+        Cells of one image; a landmark that was not found, or may be nearer to a place outside of
+        its window, has weight zero. The camera point is where on the found ray the landmark would
+        be at the depth that the pose expects. None where less than three should be in sight.
+    """
+    landmarks, camera = sight.landmarks, sight.camera
+    chosen, seen, pixels = _in_sight(landmarks, camera, world_from_camera, search.most)
+    if len(chosen) < 3:
+        return None
+    expected = np.rint((pixels + 0.5) / STRIDE - 0.5).astype(np.intp)
+    likeness = _likeness(sight, landmarks.descriptors[chosen], expected, search.reach)
+    peak, is_found = _peaks(likeness)
+    rays = camera.unproject((expected - search.reach + peak + 0.5) * STRIDE - 0.5)
+    is_found &= np.isfinite(rays).all(axis=-1)
+    rays[~is_found] = (0.0, 0.0, 1.0)
+    return Cells(
+        torch.from_numpy(landmarks.positions[chosen])[None],
+        torch.from_numpy(rays * seen[:, 2:])[None],
+        torch.from_numpy(rays)[None],
+        torch.from_numpy(is_found.astype(np.float64))[None],
+        torch.tensor([camera.focal_length], dtype=torch.float64),
+    )
+
+
+def _in_sight(
+    landmarks: Landmarks, camera: Camera, world_from_camera: FloatArray, most: int
+) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
+    """Which landmarks a camera should see, `most` of them.
+
+    Returns:
+        Their indices (N,), where they are in the camera's frame (N, 3), and their pixels (N, 2).
+    """
+    offsets = landmarks.positions - world_from_camera[:3, 3]
+    distances = np.sqrt(np.einsum('ij,ij->i', offsets, offsets))
+    towards_camera = -np.einsum('ij,ij->i', offsets, landmarks.directions)
+    seen = offsets @ world_from_camera[:3, :3]
+    candidates = np.flatnonzero(
+        (seen[:, 2] > LEAST_DEPTH_M)
+        & (towards_camera > _WIDEST_ANGLE_COSINE * distances)
+        & (distances < _LARGEST_RATIO * landmarks.distances)
+        & (landmarks.distances < _LARGEST_RATIO * distances)
+    )
+    seen = seen[candidates]
+    # Beyond its field of view, a distortion model may fold the world back into the image.
+    within = np.hypot(seen[:, 0], seen[:, 1]) < _widest_tangent(camera) * seen[:, 2]
+    candidates, seen = candidates[within], seen[within]
+    pixels = camera.project(seen)
+    limits = (camera.width - STRIDE, camera.height - STRIDE)
+    inside = np.flatnonzero(((pixels > STRIDE) & (pixels < limits)).all(axis=-1))[:most]
+    return candidates[inside], seen[inside], pixels[inside]
+
+
+@lru_cache(maxsize=16)
+def _widest_tangent(camera: Camera) -> float:
+    """Of the angles between the optical axis and the rays of a camera, the largest one's."""
+    rays = camera.rays(STRIDE)
+    return float(np.nan_to_num(np.hypot(rays[..., 0], rays[..., 1])).max())
+
+
+def _likeness(
+    sight: Sight, own: SingleArray, expected: NDArray[np.intp], reach: int
+) -> SingleArray:
+    """How like landmarks are to the places about where they should be.
+
+    Args:
+        sight: of the image.
+        own: descriptors of the landmarks, (N, C).
+        expected: column and row of the windows' centres, within the image, (N, 2).
+        reach: half the side k = 2 reach + 1 of the windows.
+
+    Returns:
+        Products of descriptors, (N, k, k); -inf where nothing may be found, or they are not
+        finite.
+    """
+    side, (count, channels) = 2 * reach + 1, own.shape
+    column, row = expected.T
+    border = (reach, reach)
+    padded = np.pad(sight.descriptors, (border, border, (0, 0)))
+    # A row of a window is one piece of memory: much faster to copy than its places.
+    lines = padded.reshape(len(padded), -1)
+    pieces = sliding_window_view(lines, side * channels, axis=1)[:, ::channels]
+    windows = pieces[row[:, None] + np.arange(side), column[:, None]]
+    with np.errstate(invalid='ignore', over='ignore'):  # what is not finite is left out below
+        likeness = (windows.reshape(count, -1, channels) @ own[..., None]).reshape(-1, side, side)
+    free = np.ones(sight.descriptors.shape[:2], bool) if sight.ignored is None else ~sight.ignored
+    inside = sliding_window_view(np.pad(free, border), (side, side))[row, column]
+    return np.asarray(np.where(inside & np.isfinite(likeness), likeness, -np.inf))
+
+
+def _peaks(likeness: SingleArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Where windows (N, k, k) have their largest value.
+
+    Returns:
+        Column and row (N, 2), to a fraction by the parabolas through the neighbours; and whether
+        there are neighbours, (N,): at the edge of a window a place beyond it may be more like
+        the landmark.
+    """
+    count, side = likeness.shape[:2]
+    flat = likeness.reshape(count, -1).astype(np.float64)
+    best = flat.argmax(axis=1)
+    row, column = np.divmod(best, side)
+    is_inner = (np.minimum(row, column) > 0) & (np.maximum(row, column) < side - 1)
+    steps = np.array([0, -1, 1, -side, side])
+    near = flat[np.arange(count)[:, None], np.where(is_inner, best, side + 1)[:, None] + steps]
+    is_found = is_inner & np.isfinite(near).all(axis=1)
+    middle, left, right, above, below = np.where(is_found[:, None], near, 0).T
+
+    def fraction(before: FloatArray, after: FloatArray) -> FloatArray:
+        curvature = before - 2 * middle + after
+        peaked = curvature < -_LEAST_CURVATURE
+        return np.asarray((before - after) / np.where(peaked, 2 * curvature, np.inf))
+
+    peak = np.stack([column + fraction(left, right), row + fraction(above, below)], axis=-1)
+    return peak, np.asarray(is_found)
