@@ -47,6 +47,9 @@ def consensus(cells: Cells) -> Tensor:
         world_from_camera, (B, 4, 4), finite.
     """
     proposals, exist = _proposals(cells)
+    # Where there are fewer than are refined, one that does not exist is taken, and must be a pose.
+    identity = torch.eye(4, dtype=proposals.dtype, device=proposals.device)
+    proposals = torch.where(exist[..., None, None], proposals, identity)
     scored = _drawn(cells, _SCORED_CELLS)
     scores = torch.where(exist, soft_inliers(proposals, scored).mean(dim=-1), -1)
     best = scores.topk(_REFINED_HYPOTHESES, dim=-1).indices[..., None, None]

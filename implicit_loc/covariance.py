@@ -96,6 +96,7 @@ def _regional_equations(
     cells: Cells, world_from_camera: Tensor, options: CostOptions
 ) -> tuple[FloatArray, FloatArray]:
     """Gradients (K, 6) of the regions' shares of the cost, and the information (6, 6) of all."""
+    cells = _with_weight(cells)
     index, counts = _regions(cells.rays[0, :, :2].numpy().tobytes())
     regions = len(index)
     scales = robust_scales(world_from_camera, cells, options)
@@ -118,6 +119,20 @@ def _regional_equations(
     gradients = shares * equations.gradient
     information = (shares[..., None] * equations.information).sum(dim=0)
     return gradients.double().numpy(), information.double().numpy()
+
+
+def _with_weight(cells: Cells) -> Cells:
+    """Those of one image that count: the others have no place in it, or not where they look."""
+    used = cells.weights[0] > 0
+    if used.all() or not used.any():
+        return cells
+    return Cells(
+        cells.world_points[:, used],
+        cells.camera_points[:, used],
+        cells.rays[:, used],
+        cells.weights[:, used],
+        cells.focal_length,
+    )
 
 
 @lru_cache(maxsize=16)

@@ -33,8 +33,8 @@ class PoseEstimate:
 
     Attributes:
         world_from_camera: (4, 4), metres, optical frame.
-        first_pose: world_from_camera of the closed form that the pose was refined from; without
-            refinement the same pose.
+        first_pose: world_from_camera of the closed form that the pose was refined from, on
+            cells and then on landmarks; without refinement the same pose.
         used_consensus: whether the pose comes from the robust fallback.
         covariance: (6, 6) of the camera's pose: x y z, then rotation about the fixed axes
             X Y Z of the world frame; m2 and rad2.
@@ -44,7 +44,7 @@ class PoseEstimate:
         geometry: the prediction: world points (h, w, 3), depth (h, w), weights (h, w).
         camera: intrinsics of the network's input, to which the cells belong.
         timings: seconds of 'preprocessing', 'network', 'alignment', 'refinement', 'consensus',
-            'uncertainty' (those that were needed) and 'total'.
+            'landmarks', 'uncertainty' (those that were needed) and 'total'.
     """
 
     world_from_camera: FloatArray

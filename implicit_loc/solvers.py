@@ -75,11 +75,18 @@ def solve(cells: Cells, solver: str, sight: Sight | None = None) -> Solution:
     solution = SOLVERS[solver](usable, sight)
     if not solution.world_from_camera.isfinite().all():
         raise AlignmentError('the predicted points determine no finite pose')
-    seen = transform_points(invert(solution.world_from_camera), usable.world_points)
-    in_front = (usable.weights * (seen[..., 2] > 0)).sum(dim=-1)
-    if (in_front < usable.weights.sum(dim=-1) / 2).any():
+    has_landmarks = solution.on_landmarks is not None and solution.on_landmarks.is_found
+    # Landmarks are seen in front of the camera: what the cells say against that is their error.
+    if not has_landmarks and _mostly_behind(solution.world_from_camera, usable):
         raise AlignmentError('most of the predicted points lie behind the camera')
     return solution
+
+
+def _mostly_behind(world_from_camera: Tensor, cells: Cells) -> bool:
+    """Whether in one of the images most of the weight lies behind the camera."""
+    seen = transform_points(invert(world_from_camera), cells.world_points)
+    in_front = (cells.weights * (seen[..., 2] > 0)).sum(dim=-1)
+    return bool((in_front < cells.weights.sum(dim=-1) / 2).any())
 
 
 def require_solver(name: str) -> None:

@@ -225,7 +225,7 @@ def _contradiction(anchor: _Anchor, pose: BodyPose, limits: GateLimits) -> str:
     """Why a body cannot have moved from one pose to the other; empty if it can."""
     assert anchor.stamp is not None
     seconds = _seconds(anchor.stamp, pose.stamp)
-    if anchor.epoch != pose.epoch or seconds > limits.timeout_s:
+    if anchor.epoch != pose.epoch or seconds >= limits.timeout_s:
         return ''
     where = f'from {anchor.name}, {seconds:.2f} s'
     # Coordinates near the end of the range overflow to inf or NaN, which no limit lets pass.

@@ -87,7 +87,9 @@ def base_covariance(
     adjoint = np.eye(6)
     adjoint[:3, 3:] = -np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     moved: FloatArray = adjoint @ covariance @ adjoint.T
-    return moved
+    # The two triangles are rounded differently.
+    symmetric: FloatArray = (moved + moved.T) / 2
+    return symmetric
 
 
 def quaternion_message(rotation: FloatArray) -> Quaternion:

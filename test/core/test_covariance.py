@@ -87,6 +87,23 @@ def test_a_covariance_is_symmetric_and_has_a_floor() -> None:
     assert np.sqrt(np.diag(covariance)).max() < 0.01
 
 
+def test_cells_without_weight_have_no_say() -> None:
+    """Landmarks that were not found all look along the axis; the regions must not be theirs."""
+    rng = np.random.default_rng(3)
+    cells, pose = _cells(_patched(rng, 5, 0.02))
+    axis = torch.tensor([0.0, 0.0, 1.0]).double().expand(1, 900, 3)
+    joined = Cells(
+        torch.cat([cells.world_points, axis], dim=1),
+        torch.cat([cells.camera_points, axis], dim=1),
+        torch.cat([cells.rays, axis], dim=1),
+        torch.cat([cells.weights, torch.zeros(1, 900).double()], dim=1),
+        cells.focal_length,
+    )
+    np.testing.assert_array_equal(
+        pose_covariance(joined, pose, UNSCALED), pose_covariance(cells, pose, UNSCALED)
+    )
+
+
 def test_the_covariance_turns_with_the_world() -> None:
     """The same cells in a world that is turned and far away, as in UTM coordinates."""
     cells, pose = _cells(_patched(np.random.default_rng(0), 5, 0.05))

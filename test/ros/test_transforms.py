@@ -85,6 +85,7 @@ def test_the_base_covariance_agrees_with_sampling() -> None:
         errors.append([*((moved @ camera_from_base)[:3, 3] - base[:3, 3]), *sample[3:]])
     expected = np.cov(np.array(errors).T)
     found = base_covariance(covariance, world_from_camera, camera_from_base)
+    np.testing.assert_array_equal(found, found.T)
     np.testing.assert_allclose(found, expected, atol=0.08 * np.abs(expected).max())
 
 
