@@ -70,7 +70,7 @@ def test_weights_of_timm_fit_the_high_resolution_network(tmp_path: Path) -> None
     with torch.inference_mode():
         stem = original.act1(original.bn1(original.conv1(image)))
         stages = original.stages(original.act2(original.bn2(original.conv2(stem))))
-        for found, expected in zip(network.backbone(image), stages[1:3], strict=True):
+        for found, expected in zip(network.backbone(image), stages[:3], strict=True):
             torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
