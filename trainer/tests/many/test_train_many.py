@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from implicit_loc_trainer.recipes.sections import ConfigError, RunConfig
 # Ends as the recording's name says; a checkpoint is a copy of one that was made before.
 TRAINING = """
 import os, shutil, signal, sys, time
+from functools import partial
 from pathlib import Path
 given = dict(word.removeprefix('--').split('=', 1) for word in sys.argv[2:])
 folder = Path(given['run.output'])
@@ -138,6 +140,8 @@ def test_ctrl_c_writes_the_table_and_says_what_is_left(work: Path) -> None:
         [sys.executable, '-c', program, *command, '--output', str(work / 'out')],
         stdout=subprocess.PIPE,
         text=True,
+        # A shell starts what runs in the background with Ctrl-C switched off.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 200
     while not (work / 'out' / 'slow' / 'starts').is_file():

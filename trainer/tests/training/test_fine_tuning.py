@@ -120,7 +120,7 @@ def test_positions_of_held_out_frames_lower_their_error(
     assert _median_translation(tuned, held_out) < 0.8 * _median_translation(CHECKPOINT, held_out)
     _, before = load_checkpoint(CHECKPOINT)
     _, after = load_checkpoint(tuned)
-    assert after.network == before.network
+    assert after.network == replace(before.network, landmarks=0)
     assert after.dataset == before.dataset
     # Positions say nothing about where a camera looked.
     assert after.keyframes == before.keyframes
@@ -162,7 +162,8 @@ def test_whole_poses_beside_positions_keep_the_landmarks(tmp_path: Path) -> None
 
 
 def _median_translation(checkpoint: Path, split: Path) -> float:
-    localizer = Localizer.load(checkpoint, 'cpu')
+    # What is learned from positions; landmarks hide it, and do not survive it.
+    localizer = Localizer.load(checkpoint, 'cpu', solver='weighted')
     frames = evaluate(localizer, open_dataset('demo-room', split), shown=0).frames
     return summary(frames).median_translation_m
 
