@@ -104,7 +104,7 @@ def save_described_anew(
     """
     load_checkpoint(source)
     with safe_open(Path(source).expanduser(), framework='pt') as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = _tensors(file)
     _write(Path(path), tensors, description)
 
 
@@ -133,7 +133,7 @@ def load_checkpoint(path: str | Path) -> tuple[SceneNetwork, CheckpointDescripti
         with safe_open(path, framework='pt') as file:
             metadata = file.metadata() or {}
             description = _read_header(path, metadata)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = _tensors(file)
     except SafetensorError as error:
         raise CheckpointError(
             f'{path} is truncated or no safetensors file ({error}): {_HELP}'
@@ -146,6 +146,10 @@ def load_checkpoint(path: str | Path) -> tuple[SceneNetwork, CheckpointDescripti
         raise CheckpointError(f'the header of {path} is malformed ({error}): {_HELP}') from error
     _assign(path, network, tensors)
     return network.eval(), description
+
+
+def _tensors(file: Any) -> dict[str, Tensor]:
+    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def _stored_tensors(network: SceneNetwork) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from implicit_loc_trainer.calibration.measuring import measure
 from implicit_loc_trainer.datasets import Sample
 from implicit_loc_trainer.recipes.recipe import Recipe
 from implicit_loc_trainer.tracking import tracked
+from implicit_loc_trainer.training.afterwards import attempt
 from implicit_loc_trainer.training.frame_cache import Report, shrunk_in_memory
 
 
@@ -64,17 +65,12 @@ def calibrate_after(
     """
     if not samples:
         return
-    try:
-        data, device = recipe.data.path, recipe.run.device
-        outcome = calibrate_checkpoint(
+    data, device = recipe.data.path, recipe.run.device
+
+    def calibrate_it() -> str:
+        return calibrate_checkpoint(
             checkpoint, samples, data, checkpoint, console.print, device
-        )
-    except Exception as error:  # noqa: BLE001 - hours of training must not end in a traceback
-        text = (
-            f'warning: the checkpoint is whole, but not calibrated '
-            f'({type(error).__name__}: {error}). Try again: '
-            f'implicit-loc calibrate {checkpoint} --data {recipe.data.path}'
-        )
-    else:
-        text = outcome.described()
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+        ).described()
+
+    again = f'implicit-loc calibrate {checkpoint} --data {data}'
+    attempt(calibrate_it, 'the map is not calibrated', again, console)

@@ -19,6 +19,7 @@ from implicit_loc_trainer.landmarks.choosing import ChosenLandmarks
 from implicit_loc_trainer.landmarks.describing import describe_landmarks
 from implicit_loc_trainer.landmarks.finding import find_landmarks, with_landmarks
 from implicit_loc_trainer.recipes.recipe import Recipe
+from implicit_loc_trainer.training.afterwards import attempt
 from implicit_loc_trainer.training.description import validation_figures, without_landmarks
 from implicit_loc_trainer.training.frame_cache import Report, cache_root
 from implicit_loc_trainer.training.memory import readable_bytes
@@ -151,20 +152,15 @@ def landmarks_after(
     most = recipe.map.landmarks
     if not most or all(frame.landmarks is None for frame in frames):
         return
-    try:
+
+    def add() -> str:
         device = recipe.run.device
-        added = add_landmarks(
+        return add_landmarks(
             checkpoint, frames, most, checkpoint, console.print, device, validation
-        )
-    except Exception as error:  # noqa: BLE001 - hours of training must not end in a traceback
-        text = (
-            f'warning: the checkpoint is whole, but has no landmarks '
-            f'({type(error).__name__}: {error}). Try again: '
-            f'implicit-loc landmarks {checkpoint} --data {recipe.data.path}'
-        )
-    else:
-        text = added.described()
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+        ).described()
+
+    again = f'implicit-loc landmarks {checkpoint} --data {recipe.data.path}'
+    attempt(add, 'the map has no landmarks', again, console)
 
 
 def _is_half_precision(network: SceneNetwork) -> bool:

@@ -18,6 +18,7 @@ from implicit_loc_trainer.report.measuring import measure
 from implicit_loc_trainer.report.page import render
 from implicit_loc_trainer.report.run_log import read_log
 from implicit_loc_trainer.tracking import tracked
+from implicit_loc_trainer.training.afterwards import attempt
 from implicit_loc_trainer.training.run_folder import RECIPE
 
 REPORT = 'report.html'
@@ -105,20 +106,16 @@ def write_report_after(
         'Measured on the frames that were watched during the training. All of them: '
         f'`implicit-loc report {checkpoint} --data {recipe.data.path}`'
     )
-    try:
+
+    def write() -> str:
         write_report(
             path, checkpoint, recipe.data.path, training, held_out, most, path.parent,
             recipe.run.device, [watched] if held_out else (),
         )  # fmt: skip
-    except Exception as error:  # noqa: BLE001 - hours of training must not end in a traceback
-        reason = f'{type(error).__name__}: {error}'
-        console.print(
-            f'warning: no report was written ({reason}); the checkpoint is whole. Try again: '
-            f'implicit-loc report {checkpoint} --data {recipe.data.path} --output {path}',
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        return
-    console.print(f'report: {path}', markup=False, highlight=False, soft_wrap=True)
+        return f'report: {path}'
+
+    again = f'implicit-loc report {checkpoint} --data {recipe.data.path} --output {path}'
+    attempt(write, 'no report was written', again, console)
 
 
 def _facts(description: CheckpointDescription) -> dict[str, Any]:
