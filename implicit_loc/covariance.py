@@ -57,6 +57,7 @@ def pose_covariance(
     world_from_camera: Tensor,
     calibration: Calibration,
     options: CostOptions = DEFAULT_COST,
+    doubt: float = 1.0,
 ) -> FloatArray:
     """Covariance of the camera's pose, whichever solver found it.
 
@@ -65,6 +66,7 @@ def pose_covariance(
         world_from_camera: (1, 4, 4), float64.
         calibration: of the checkpoint.
         options: of the cost whose curvature counts.
+        doubt: a factor on the standard deviations, for what the cells cannot tell.
 
     Returns:
         (6, 6): x y z, then rotation about the fixed axes X Y Z of the world; m2 and rad2.
@@ -73,7 +75,7 @@ def pose_covariance(
     gradients, information = _regional_equations(cells, world_from_camera, options)
     seen = _camera_covariance(gradients, information)
     # A step (rho, phi) in the camera frame moves the pose by -R rho and turns it by -R phi.
-    turn = np.kron(np.eye(2), world_from_camera[0, :3, :3].double().numpy())
+    turn = doubt * np.kron(np.eye(2), world_from_camera[0, :3, :3].double().numpy())
     return calibrated(turn @ seen @ turn.T, calibration)
 
 

@@ -35,6 +35,10 @@ AGREEMENT_TANGENT = 3.0 / 263.0
 # Of all landmarks that were looked for: with less, a farther search is worth its time.
 _CLEAR_SHARE = 0.15
 
+# With fewer, the image is blurred, dark, half hidden or taken from where the map was not: those
+# that are found are then wrong together, by more than they differ from each other.
+_USUAL_SHARE = 0.5
+
 # What chance alone does not bring, and of how many at least: images of other places, of noise and
 # upside down came to 0.08, frames of redkitchen to 0.17 or more.
 _LEAST_AGREEING_SHARE = 0.12
@@ -67,6 +71,16 @@ class LandmarkPose:
         """Whether more landmarks agree than chance would bring."""
         return self.share >= _LEAST_AGREEING_SHARE
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether so many agree that a farther search would hardly find more."""
+        return self.share >= _CLEAR_SHARE
+
+    @property
+    def doubt(self) -> float:
+        """How many times worse the pose is than the differences of the landmarks tell."""
+        return max(1.0, _USUAL_SHARE / max(self.share, _LEAST_AGREEING_SHARE))
+
 
 def align_to_landmarks(sight: Sight, start: Tensor) -> LandmarkPose | None:
     """Refine the pose of one image on the landmarks in it.
@@ -78,21 +92,24 @@ def align_to_landmarks(sight: Sight, start: Tensor) -> LandmarkPose | None:
     Returns:
         The pose, or None where fewer landmarks than three should be in sight.
     """
-    near = _aligned(sight, start)
-    if near is not None and near.share >= _CLEAR_SHARE:
+    near = align_nearby(sight, start)
+    if near is not None and near.is_clear:
         return near
     found = _look(sight, start, _WIDEST_SEARCH)
     if found is None or int((found.weights > 0).sum()) < 3:
         return near
     # Most places are wrong now, too many for a refinement to see which.
-    far = _aligned(sight, consensus(found))
+    far = align_nearby(sight, consensus(found))
     if near is None or far is None:
         return near or far
     return far if far.agreeing > near.agreeing else near
 
 
-def _aligned(sight: Sight, pose: Tensor) -> LandmarkPose | None:
-    """The pose to which wide and then closer searches lead; None where they leave the map."""
+def align_nearby(sight: Sight, pose: Tensor) -> LandmarkPose | None:
+    """As `align_to_landmarks`, from a pose that is right within a few degrees.
+
+    The pose is that to which wide and then closer searches lead; None where they leave the map.
+    """
     for _ in range(_MOST_WIDE_SEARCHES):
         wide = _look(sight, pose, _WIDE_SEARCH)
         if wide is None:

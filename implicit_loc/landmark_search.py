@@ -5,12 +5,12 @@ like its own. Where that is known to a fraction of a descriptor cell, so is the 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from numpy.typing import NDArray
 
 from implicit_loc.camera import Camera
@@ -32,6 +32,16 @@ _LARGEST_RATIO = 1.7
 
 # What changes less from place to place has no peak, of likenesses up to 2.
 _LEAST_CURVATURE = 1e-6
+
+# The windows of most searches go no farther; those of landmarks at the border go beyond it.
+_USUAL_REACH = 6
+
+# Landmarks whose windows are copied at once: about a megabyte, which stays in the cache and does
+# not go back to the system each time.
+_WINDOWS_AT_ONCE = 25
+
+# Of thousands of landmarks hundreds are looked for: so many are tried at once, until that is met.
+_TRIED_AT_ONCE = 1000
 
 
 class Search(NamedTuple):
@@ -79,6 +89,28 @@ class Sight:
     camera: Camera
     ignored: NDArray[np.bool_] | None = None
 
+    def padded(self, reach: int) -> tuple[SingleArray, NDArray[np.bool_]]:
+        """Descriptors, and where something may be found, with a border of zeros.
+
+        Returns:
+            (h + 2 reach, w + 2 reach, C), and the same without C.
+        """
+        spare = _USUAL_REACH - reach
+        if spare < 0:
+            return self._with_border(reach)
+        descriptors, free = self._usually_padded
+        inner = slice(spare, -spare or None)
+        return descriptors[inner, inner], free[inner, inner]
+
+    @cached_property
+    def _usually_padded(self) -> tuple[SingleArray, NDArray[np.bool_]]:
+        return self._with_border(_USUAL_REACH)
+
+    def _with_border(self, width: int) -> tuple[SingleArray, NDArray[np.bool_]]:
+        border = (width, width)
+        free = np.ones(self.descriptors.shape[:2], bool) if self.ignored is None else ~self.ignored
+        return np.pad(self.descriptors, (border, border, (0, 0))), np.pad(free, border)
+
 
 def look_for(sight: Sight, world_from_camera: FloatArray, search: Search) -> Cells | None:
     """The landmarks that a pose (4, 4) should see, each with the ray on which it was found.
@@ -110,20 +142,42 @@ def look_for(sight: Sight, world_from_camera: FloatArray, search: Search) -> Cel
 def _in_sight(
     landmarks: Landmarks, camera: Camera, world_from_camera: FloatArray, most: int
 ) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
-    """Which landmarks a camera should see, `most` of them.
+    """Which landmarks a camera should see, the first `most` of them.
 
     Returns:
         Their indices (N,), where they are in the camera's frame (N, 3), and their pixels (N, 2).
     """
-    offsets = landmarks.positions - world_from_camera[:3, 3]
+    parts: list[tuple[NDArray[np.intp], FloatArray, FloatArray]] = []
+    found = 0
+    for first in range(0, max(1, len(landmarks.positions)), _TRIED_AT_ONCE):
+        tried = slice(first, first + _TRIED_AT_ONCE)
+        inside, seen, pixels = _in_sight_of(landmarks, tried, camera, world_from_camera)
+        parts.append((inside + first, seen, pixels))
+        found += len(inside)
+        if found >= most:
+            break
+    indices, points, places = zip(*parts, strict=True)
+    return (
+        np.concatenate(indices)[:most],
+        np.concatenate(points)[:most],
+        np.concatenate(places)[:most],
+    )
+
+
+def _in_sight_of(
+    landmarks: Landmarks, tried: slice, camera: Camera, world_from_camera: FloatArray
+) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
+    """As `_in_sight`, all of some landmarks; indices within these."""
+    offsets = landmarks.positions[tried] - world_from_camera[:3, 3]
     distances = np.sqrt(np.einsum('ij,ij->i', offsets, offsets))
-    towards_camera = -np.einsum('ij,ij->i', offsets, landmarks.directions)
+    towards_camera = -np.einsum('ij,ij->i', offsets, landmarks.directions[tried])
+    known_from = landmarks.distances[tried]
     seen = offsets @ world_from_camera[:3, :3]
     candidates = np.flatnonzero(
         (seen[:, 2] > LEAST_DEPTH_M)
         & (towards_camera > _WIDEST_ANGLE_COSINE * distances)
-        & (distances < _LARGEST_RATIO * landmarks.distances)
-        & (landmarks.distances < _LARGEST_RATIO * distances)
+        & (distances < _LARGEST_RATIO * known_from)
+        & (known_from < _LARGEST_RATIO * distances)
     )
     seen = seen[candidates]
     # Beyond its field of view, a distortion model may fold the world back into the image.
@@ -131,7 +185,7 @@ def _in_sight(
     candidates, seen = candidates[within], seen[within]
     pixels = camera.project(seen)
     limits = (camera.width - STRIDE, camera.height - STRIDE)
-    inside = np.flatnonzero(((pixels > STRIDE) & (pixels < limits)).all(axis=-1))[:most]
+    inside = ((pixels > STRIDE) & (pixels < limits)).all(axis=-1)
     return candidates[inside], seen[inside], pixels[inside]
 
 
@@ -159,17 +213,26 @@ def _likeness(
     """
     side, (count, channels) = 2 * reach + 1, own.shape
     column, row = expected.T
-    border = (reach, reach)
-    padded = np.pad(sight.descriptors, (border, border, (0, 0)))
+    padded, free = sight.padded(reach)
     # A row of a window is one piece of memory: much faster to copy than its places.
-    lines = padded.reshape(len(padded), -1)
-    pieces = sliding_window_view(lines, side * channels, axis=1)[:, ::channels]
-    windows = pieces[row[:, None] + np.arange(side), column[:, None]]
+    rows, columns = padded.shape[:2]
+    pieces = as_strided(
+        padded,
+        (rows, columns - side + 1, side * channels),
+        (*padded.strides[:2], padded.itemsize),
+        writeable=False,
+    )
+    likeness = np.empty((count, side * side), np.float32)
+    row_of_window = row[:, None] + np.arange(side)
     with np.errstate(invalid='ignore', over='ignore'):  # what is not finite is left out below
-        likeness = (windows.reshape(count, -1, channels) @ own[..., None]).reshape(-1, side, side)
-    free = np.ones(sight.descriptors.shape[:2], bool) if sight.ignored is None else ~sight.ignored
-    inside = sliding_window_view(np.pad(free, border), (side, side))[row, column]
-    return np.asarray(np.where(inside & np.isfinite(likeness), likeness, -np.inf))
+        for first in range(0, count, _WINDOWS_AT_ONCE):
+            some = slice(first, first + _WINDOWS_AT_ONCE)
+            windows = pieces[row_of_window[some], column[some, None]]
+            windows = windows.reshape(-1, side * side, channels)
+            np.matmul(windows, own[some, :, None], out=likeness[some, :, None])
+    inside = sliding_window_view(free, (side, side))[row, column].reshape(count, -1)
+    likeness[~(inside & np.isfinite(likeness))] = -np.inf
+    return likeness.reshape(count, side, side)
 
 
 def _peaks(likeness: SingleArray) -> tuple[FloatArray, NDArray[np.bool_]]:

@@ -7,10 +7,21 @@ waits for the host, so a CUDA graph can capture it.
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
+from implicit_loc.arrays import (
+    Array,
+    Constant,
+    at_least,
+    least_pivot,
+    namespace,
+    solve_positive,
+    to_torch,
+    unwarned,
+)
 from implicit_loc.cells import Cells
 from implicit_loc.residuals import View
 from implicit_loc.robust_cost import (
@@ -38,8 +49,10 @@ __all__ = [
     'robust_scales',
 ]
 
-# Least share of a parameter's information that the other parameters must leave to it.
+# Least share of a parameter's information that the other parameters must leave to it, and how
+# many times the precision of the numbers: sums over the cells tell less from zero.
 _UNDETERMINED = 1e-6
+_UNTOLD = 300
 
 _FIRST_DAMPING = 1e-3
 _DAMPING_FACTOR = 10.0
@@ -100,29 +113,33 @@ def refine(
             as constants. At the optimum these are the gradients of the optimum itself (implicit
             function theorem) in the Gauss-Newton approximation.
     """
-    view, begun = View.of(start.detach(), cells, options.weight_exponent)
-    with torch.no_grad():
+    # Without gradients through the cells the search may leave PyTorch, and is much faster.
+    recorded = differentiable_last_step and torch.is_grad_enabled()
+    with torch.set_grad_enabled(recorded), unwarned():
+        view, begun = View.of(start.detach(), cells, options.weight_exponent)
+    with torch.no_grad(), unwarned():
         steps = options.steps - differentiable_last_step
         pose, model, scales = _search(view, begun, options, steps)
         factors = factors_of(view, scales, options)
-        start_cost = cost_of(view, begun, factors, options)
+        start_cost = to_torch(cost_of(view, begun, factors, options))
         determined = _determined(model.information)
     cost = model.cost
     if differentiable_last_step:
         pose, cost = _last_step(view, pose, cost, determined, factors, options)
-    improved = (cost < start_cost) & determined
+    cost = to_torch(cost)
+    improved = (cost < start_cost) & to_torch(determined)
     return Refined(
         torch.where(improved.view(-1, 1, 1), view.world_from_camera(pose), start),
         torch.where(improved, cost, start_cost),
         start_cost,
-        scales,
+        Scales(*map(to_torch, scales)),
         improved,
     )
 
 
 def _search(
-    view: View, pose: Tensor, options: RefinementOptions, steps: int
-) -> tuple[Tensor, NormalEquations, Scales]:
+    view: View, pose: Array, options: RefinementOptions, steps: int
+) -> tuple[Array, NormalEquations, Scales]:
     """The refined camera_from_local, the quadratic model there, and the scales of both."""
     few = view.thinned()
     factors = factors_of(few, scales_of(few, pose, options), options)
@@ -133,11 +150,12 @@ def _search(
 
 
 def _descend(
-    view: View, pose: Tensor, factors: Factors, options: RefinementOptions, steps: int
-) -> tuple[Tensor, NormalEquations]:
+    view: View, pose: Array, factors: Factors, options: RefinementOptions, steps: int
+) -> tuple[Array, NormalEquations]:
     """A camera_from_local of lower cost, and the model there."""
     model = model_of(view, pose, factors, options)
-    damping = torch.full_like(model.cost, _FIRST_DAMPING)
+    xp = namespace(pose)
+    damping = xp.full_like(model.cost, _FIRST_DAMPING)
     for _ in range(steps):
         candidate = _moved(pose, _step(model, damping))
         found = model_of(view, candidate, factors, options)
@@ -145,64 +163,75 @@ def _descend(
         better = found.cost < model.cost
         pose, *parts = _select(better, (candidate, *found), (pose, *model))
         model = NormalEquations(*parts)
-        damping = torch.where(better, damping / _DAMPING_FACTOR, damping * _DAMPING_FACTOR)
+        damping = xp.where(better, damping / _DAMPING_FACTOR, damping * _DAMPING_FACTOR)
     return pose, model
 
 
 def _last_step(
     view: View,
-    pose: Tensor,
-    cost: Tensor,
-    determined: Tensor,
+    pose: Array,
+    cost: Array,
+    determined: Array,
     factors: Factors,
     options: RefinementOptions,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Array, Array]:
     """A camera_from_local that carries gradients, and its cost."""
+    xp = namespace(pose)
     model = model_of(view, pose, factors, options)
     # What is not determined must not reach the solver: its gradient would not be finite.
-    identity = torch.eye(6, dtype=cost.dtype, device=cost.device).expand_as(model.information)
-    replaced = NormalEquations(cost, torch.zeros_like(model.gradient), identity)
+    identity = xp.broadcast_to(_IDENTITY.like(cost), model.information.shape)
+    replaced = NormalEquations(cost, xp.zeros_like(model.gradient), identity)
     safe = NormalEquations(*_select(determined, model, replaced))
-    stepped = _moved(pose, _step(safe, torch.zeros_like(cost)))
+    stepped = _moved(pose, _step(safe, xp.zeros_like(cost)))
     with torch.no_grad():
         found = cost_of(view, stepped, factors, options)
-        rounding = _ROUNDING * cost + torch.finfo(cost.dtype).eps
+        rounding = _ROUNDING * cost + xp.finfo(cost.dtype).eps
         accepted = determined & (found <= cost + rounding)
     chosen, cost = _select(accepted, (stepped, found), (pose, cost))
     return chosen, cost
 
 
-def _determined(information: Tensor) -> Tensor:
+def _determined(information: Array) -> Array:
     """Whether the cells fix all six parameters, (B, 6, 6) -> (B,) bool."""
-    diagonal = information.diagonal(dim1=-2, dim2=-1)
+    precision = namespace(information).finfo(information.dtype)
+    diagonal = information.reshape(-1, 36)[:, ::7]
     # Metres and radians differ in size; with a unit diagonal the pivots are shares.
-    scaling = diagonal.clamp_min(torch.finfo(diagonal.dtype).tiny).rsqrt()
-    factor, failed = torch.linalg.cholesky_ex(information * scaling[:, None] * scaling[..., None])
-    pivots = factor.diagonal(dim1=-2, dim2=-1).square().amin(dim=-1)
-    return (failed == 0) & (pivots > _UNDETERMINED)
+    scaling = at_least(diagonal, precision.tiny) ** -0.5
+    pivot = least_pivot(information * scaling[:, None] * scaling[..., None])
+    return pivot > max(_UNDETERMINED, _UNTOLD * precision.eps)
 
 
-def _step(model: NormalEquations, damping: Tensor) -> Tensor:
+def _step(model: NormalEquations, damping: Array) -> Array:
     """The Gauss-Newton step (B, 6, 1) with Marquardt's damping."""
-    diagonal = model.information.diagonal(dim1=-2, dim2=-1)
-    damped = model.information + torch.diag_embed(damping.unsqueeze(1) * diagonal)
-    factor, _ = torch.linalg.cholesky_ex(damped)
-    return torch.cholesky_solve(-model.gradient.unsqueeze(2), factor)
+    damped = model.information * (1 + damping[:, None, None] * _IDENTITY.like(damping))
+    return solve_positive(damped, -model.gradient[..., None])
 
 
-def _moved(pose: Tensor, step: Tensor) -> Tensor:
+def _moved(pose: Array, step: Array) -> Array:
     """exp(step) camera_from_local, to second order: the Cayley map is a rotation for any step."""
-    translation, turn = step.split(3, dim=1)
-    half = (turn / 2).expand_as(pose)
-    turned = torch.linalg.cross(half, pose, dim=1)
-    turned = turned + torch.linalg.cross(half, turned, dim=1)
-    factor = 2 / (1 + (turn / 2).square().sum(dim=1, keepdim=True))
-    return torch.addcmul(pose, factor, turned) + functional.pad(translation, (3, 0))
+    twist = (step[..., 0] @ _TWISTS.like(step)).reshape(-1, 2, 4, 4)
+    shift, turn = twist[:, 0], twist[:, 1]
+    factor = 2 / (1 + (step[:, 3:] ** 2).sum(axis=1) / 4)
+    return pose + (shift + factor[:, None] * (turn + turn @ turn)) @ pose
 
 
-def _select(chosen: Tensor, new: tuple[Tensor, ...], old: tuple[Tensor, ...]) -> list[Tensor]:
+def _twists() -> NDArray[np.float64]:
+    """Of each entry of (rho, phi): the matrices that shift by rho and cross with phi / 2."""
+    shift, turn = np.zeros((6, 4, 4)), np.zeros((6, 4, 4))
+    for axis in range(3):
+        after, last = (axis + 1) % 3, (axis + 2) % 3
+        shift[axis, axis, 3] = 1
+        turn[3 + axis, last, after], turn[3 + axis, after, last] = 0.5, -0.5
+    return np.stack([shift, turn], axis=1).reshape(6, 32)
+
+
+_TWISTS = Constant(_twists())
+_IDENTITY = Constant(np.eye(6))
+
+
+def _select(chosen: Array, new: tuple[Array, ...], old: tuple[Array, ...]) -> list[Array]:
     """Of each pair (B, ...) the new one where chosen, (B,)."""
-    vector = chosen.unsqueeze(1)
-    masks = (chosen, vector, vector.unsqueeze(2))
+    xp = namespace(chosen)
+    masks = (chosen, chosen[:, None], chosen[:, None, None])
     pairs = zip(new, old, strict=True)
-    return [torch.where(masks[a.ndim - 1], a, b) for a, b in pairs]
+    return [xp.where(masks[a.ndim - 1], a, b) for a, b in pairs]

@@ -5,16 +5,27 @@ distance in pixels of p's image from the pixel that the cell looks through; its 
 that of p's depth from the predicted one.
 
 Nothing here waits for the host, and shapes do not depend on values, so that a CUDA graph can
-capture it. Positions are taken relative to the camera's, which keeps the digits of map
-coordinates far from the origin, in float32 too.
+capture it. On the host NumPy computes it (`implicit_loc.arrays`). Positions are taken relative to
+the camera's, which keeps the digits of map coordinates far from the origin, in float32 too.
 """
 
+import math
 from typing import NamedTuple
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
+from implicit_loc.arrays import (
+    Array,
+    Constant,
+    at_least,
+    at_most,
+    may_leave_torch,
+    namespace,
+    to_numpy,
+    to_torch,
+)
 from implicit_loc.cells import Cells
 from implicit_loc.poses import rigid_transform
 
@@ -36,43 +47,55 @@ class View(NamedTuple):
     Attributes:
         origin: of the local frame in the world, (B, 3), metres.
         points: world points in the local frame, homogeneous, (B, 4, N), metres.
-        targets: x and y of the ray at unit depth, and the predicted depth, (B, 3, N).
+        tangents: x and y of the rays at unit depth, (B, 2, N).
+        depth: predicted, (B, N), metres.
         farthest: the largest depth that counts, (B, N), metres.
         shares: of the weight, (B, N); their sum is 1, or 0 without any usable cell.
         focal_length: (B, 1), pixels.
     """
 
-    origin: Tensor
-    points: Tensor
-    targets: Tensor
-    farthest: Tensor
-    shares: Tensor
-    focal_length: Tensor
+    origin: Array
+    points: Array
+    tangents: Array
+    depth: Array
+    farthest: Array
+    shares: Array
+    focal_length: Array
 
     @staticmethod
     def of(
         world_from_camera: Tensor, cells: Cells, weight_exponent: float
-    ) -> tuple['View', Tensor]:
-        """The cells about a camera, and that camera's camera_from_local, (B, 3, 4)."""
-        origin = world_from_camera[:, :3, 3]
-        points = cells.world_points - origin.unsqueeze(1)
-        parts = [points, cells.rays.expand_as(points), cells.camera_points.expand_as(points)]
-        rows = torch.cat(parts, dim=-1).mT.contiguous()
-        weights = cells.weights.expand_as(rows[:, 0])
+    ) -> tuple['View', Array]:
+        """The cells about a camera, and that camera's camera_from_local, (B, 4, 4)."""
+        pose: Array = world_from_camera
+        if may_leave_torch(pose, cells.world_points, cells.camera_points, cells.weights):
+            pose, cells = to_numpy(pose), cells.map(to_numpy)
+        xp = namespace(pose)
+        origin = pose[:, :3, 3]
+        points = cells.world_points - origin[:, None]
+        rays = xp.broadcast_to(cells.rays, points.shape)
+        camera_points = xp.broadcast_to(cells.camera_points, points.shape)
+        parts = (points, rays[..., :2], camera_points[..., 2:])
+        rows = xp.concatenate([xp.swapaxes(part, 1, 2) for part in parts], axis=1)
+        weights = xp.broadcast_to(cells.weights, points.shape[:2])
         # A comparison with what is not a number is false.
-        usable = (rows.abs().amax(dim=1) < _LARGEST) & (weights > 0) & (weights < torch.inf)
-        rows = torch.where(usable.unsqueeze(1), rows, 0)
-        rotation = torch.where(torch.isfinite(world_from_camera), world_from_camera, 0)
-        depths = rows[:, 8:].clamp_min(_LEAST_DEPTH_M)
+        usable = (xp.amax(abs(rows), axis=1) < _LARGEST) & (weights > 0) & (weights < math.inf)
+        rows = xp.where(usable[:, None], rows, 0)
+        depth = at_least(rows[:, 5], _LEAST_DEPTH_M)
+        finite = xp.where(xp.isfinite(pose), pose, 0)
+        rotation = xp.swapaxes(finite[:, :3, :3], 1, 2)
+        lowest = xp.broadcast_to(_LOWEST_ROW.like(pose), pose[:, :1].shape)
         view = View(
             origin,
-            torch.cat([rows[:, :3], torch.ones_like(depths)], dim=1),
-            torch.cat([rows[:, 3:5], depths], dim=1),
-            2 * depths[:, 0],
+            xp.concatenate([rows[:, :3], xp.ones_like(depth)[:, None]], axis=1),
+            rows[:, 3:5],
+            depth,
+            2 * depth,
             _shares(weights, usable, weight_exponent),
-            cells.focal_length.unsqueeze(1),
+            cells.focal_length[:, None],
         )
-        return view, functional.pad(rotation[:, :3, :3].mT, (0, 1))
+        upper = xp.concatenate([rotation, xp.zeros_like(rotation[..., :1])], axis=2)
+        return view, xp.concatenate([upper, lowest], axis=1)
 
     def thinned(self) -> 'View':
         """Some of very many cells, evenly: a rough answer needs no more."""
@@ -81,89 +104,140 @@ class View(NamedTuple):
             return self
         return View(
             self.origin,
-            self.points[..., ::every].contiguous(),
-            self.targets[..., ::every].contiguous(),
-            self.farthest[..., ::every].contiguous(),
-            self.shares[..., ::every].contiguous(),
+            _every(self.points, every),
+            _every(self.tangents, every),
+            _every(self.depth, every),
+            _every(self.farthest, every),
+            _every(self.shares, every),
             self.focal_length,
         )
 
-    def world_from_camera(self, camera_from_local: Tensor) -> Tensor:
-        """(B, 3, 4) -> (B, 4, 4)."""
-        rotation = camera_from_local[..., :3].mT
-        position = self.origin - (rotation @ camera_from_local[..., 3:])[..., 0]
-        return rigid_transform(rotation, position)
+    def world_from_camera(self, camera_from_local: Array) -> Tensor:
+        """(B, 4, 4) -> (B, 4, 4)."""
+        rotation = namespace(camera_from_local).swapaxes(camera_from_local[:, :3, :3], 1, 2)
+        position = self.origin - (rotation @ camera_from_local[:, :3, 3:])[..., 0]
+        return rigid_transform(to_torch(rotation), to_torch(position))
 
 
 class Residuals(NamedTuple):
-    """Of every cell, under one pose; all (B, N).
+    """Of every cell, under one pose.
 
     Attributes:
-        x: of p in the camera frame, metres.
-        y: the same.
-        inverse_depth: 1 / z of p, or that just in front of the camera.
-        a: x / z.
-        b: y / z.
-        offset_a: error of x / z.
-        offset_b: error of y / z.
-        depth_error: of z, metres; z counts as from just in front of the camera to twice the
-            predicted depth.
-        squared_offset: of both offsets together; at most 1, which is that of a point behind the
+        seen: p in the camera frame, homogeneous, (B, 4, N), metres.
+        inverse_depth: 1 / z of p, or that just in front of the camera, (B, N).
+        tangents: x / z and y / z, (B, 2, N).
+        offsets: errors of the tangents, (B, 2, N).
+        squared_offset: of both together, (B, N); at most 1, which is that of a point behind the
             camera.
-        fixed_depth: whether depth_error has its largest size and does not change with the pose.
+        depth_error: of z, (B, N), metres; z counts as from just in front of the camera to twice
+            the predicted depth.
+        fixed_depth: whether depth_error has its largest size and does not change with the pose,
+            (B, N).
     """
 
-    x: Tensor
-    y: Tensor
-    inverse_depth: Tensor
-    a: Tensor
-    b: Tensor
-    offset_a: Tensor
-    offset_b: Tensor
-    depth_error: Tensor
-    squared_offset: Tensor
-    fixed_depth: Tensor
+    seen: Array
+    inverse_depth: Array
+    tangents: Array
+    offsets: Array
+    squared_offset: Array
+    depth_error: Array
+    fixed_depth: Array
 
 
-def residuals(view: View, camera_from_local: Tensor) -> Residuals:
-    """Of all cells under camera_from_local, (B, 3, 4)."""
-    x, y, z = torch.bmm(camera_from_local, view.points).unbind(1)
-    target_a, target_b, target_depth = view.targets.unbind(1)
-    in_front = z.clamp_min(_LEAST_DEPTH_M)
-    compared = in_front.minimum(view.farthest)
-    inverse = in_front.reciprocal()
-    a, b = x * inverse, y * inverse
-    u, v = a - target_a, b - target_b
-    squared = torch.addcmul(u * u, v, v).masked_fill(in_front != z, 1).clamp_max(1)
-    return Residuals(x, y, inverse, a, b, u, v, compared - target_depth, squared, compared != z)
+def residuals(view: View, camera_from_local: Array) -> Residuals:
+    """Of all cells under camera_from_local, (B, 4, 4)."""
+    xp = namespace(camera_from_local)
+    seen = camera_from_local @ view.points
+    depth = seen[:, 2]
+    in_front = at_least(depth, _LEAST_DEPTH_M)
+    compared = xp.minimum(in_front, view.farthest)
+    inverse = 1 / in_front
+    tangents = seen[:, :2] * inverse[:, None]
+    offsets = tangents - view.tangents
+    squared = at_most(xp.where(in_front == depth, _products(offsets, offsets), 1), 1)
+    return Residuals(
+        seen, inverse, tangents, offsets, squared, compared - view.depth, compared != depth
+    )
 
 
-def jacobian_of(found: Residuals) -> Tensor:
-    """Derivatives of the three errors by rho and phi, and the errors themselves, (B, 7, 3, N).
+def quadratic_model(
+    found: Residuals, offset_weights: Array, depth_weights: Array
+) -> tuple[Array, Array]:
+    """Half the gradient and the curvature of sums of weighted squared errors, by rho and phi.
 
-    d(x / z) = (dx - (x / z) dz) / z and likewise for y, with dp = rho + phi x p.
+    A step moves p by dp = rho + phi x p, and its errors by d(x / z) = (dx - (x / z) dz) / z,
+    likewise for y, and dz. Each part of dp is linear in p, so both results are fixed linear
+    functions of sums over all cells: of the products of p with itself and of what stands before
+    dp in the squares.
+
+    Args:
+        found: of every cell.
+        offset_weights: of the squared errors of the tangents, (B, N).
+        depth_weights: of those of the depth, (B, N).
+
+    Returns:
+        Gradient (B, 6) and information (B, 6, 6), for Gauss-Newton.
     """
-    a, b, inverse = found.a, found.b, found.inverse_depth
-    zero, one = torch.zeros_like(a), torch.ones_like(a)
-    minus_a, minus_b = -a, -b
-    minus_product = minus_a * b
-    columns = [
-        (inverse, zero, zero),
-        (zero, inverse, zero),
-        (minus_a * inverse, minus_b * inverse, one),
-        (minus_product, torch.addcmul(one, b, b).neg(), found.y),
-        (torch.addcmul(one, a, a), -minus_product, -found.x),
-        (minus_b, a, zero),
-        (found.offset_a, found.offset_b, found.depth_error),
+    xp = namespace(offset_weights)
+    pull = (offset_weights * found.inverse_depth)[:, None]
+    pulls = pull * found.offsets
+    stiffness = pull * found.inverse_depth[:, None]
+    stiffnesses = stiffness * found.tangents
+    along = depth_weights + _products(stiffnesses, found.tangents)
+    pull_along = depth_weights * found.depth_error - _products(pulls, found.tangents)
+    parts = [stiffness, stiffnesses, along[:, None], pulls, pull_along[:, None]]
+    products = found.seen[:, None] * found.seen[:, :, None]
+    sums = xp.concatenate(parts, axis=1) @ xp.swapaxes(products.reshape(len(pull), 16, -1), 1, 2)
+    model = sums.reshape(len(pull), -1) @ _MODEL_OF_SUMS.like(sums)
+    return model[:, 36:], model[:, :36].reshape(-1, 6, 6)
+
+
+def _model_of_sums() -> NDArray[np.float64]:
+    """What the sums of `quadratic_model` (7 x 4 x 4) add to curvature (36) and gradient (6)."""
+    # Of x, y and z: the derivative by rho and phi, one row for each entry of the homogeneous p.
+    moved = np.zeros((3, 4, 6))
+    for axis in range(3):
+        after, last = (axis + 1) % 3, (axis + 2) % 3
+        moved[axis, 3, axis] = 1
+        moved[axis, last, 3 + after] = 1
+        moved[axis, after, 3 + last] = -1
+    # Before which pairs of dx, dy, dz the four stiffnesses stand, and with which sign.
+    pairs = [
+        [(0, 0, 1), (1, 1, 1)],
+        [(0, 2, -1), (2, 0, -1)],
+        [(1, 2, -1), (2, 1, -1)],
+        [(2, 2, 1)],
     ]
-    rows = torch.stack([row for column in columns for row in column], dim=1)
-    return rows.unflatten(1, (7, 3))
+    result = np.zeros((7, 4, 4, 42))
+    for part, entries in enumerate(pairs):
+        for first, second, sign in entries:
+            curvature = np.einsum('ia,jb->ijab', moved[first], moved[second])
+            result[part, ..., :36] += sign * curvature.reshape(4, 4, 36)
+    for axis in range(3):
+        result[4 + axis, :, 3, 36:] = moved[axis]
+    return result.reshape(-1, 42)
 
 
-def _shares(weights: Tensor, usable: Tensor, exponent: float) -> Tensor:
+_MODEL_OF_SUMS = Constant(_model_of_sums())
+_LOWEST_ROW = Constant(np.array([0.0, 0.0, 0.0, 1.0]))
+
+
+def _products(first: Array, second: Array) -> Array:
+    """Inner products over the coordinates, (B, 2, N), (B, 2, N) -> (B, N)."""
+    return first[:, 0] * second[:, 0] + first[:, 1] * second[:, 1]
+
+
+def _every(values: Array, step: int) -> Array:
+    """Each so many columns, in memory of their own."""
+    xp = namespace(values)
+    return xp.concatenate([values[..., ::step]], axis=-1)
+
+
+def _shares(weights: Array, usable: Array, exponent: float) -> Array:
+    xp = namespace(weights)
     # The power's derivative is infinite at 0, so that cell must not enter it.
-    powers = torch.where(usable, torch.where(usable, weights, 1).pow(exponent), 0)
-    tiny = torch.finfo(weights.dtype).tiny
+    powers = xp.where(usable, xp.where(usable, weights, 1) ** exponent, 0)
+    tiny = xp.finfo(weights.dtype).tiny
     # The largest is taken out first: the sum could leave the range of float32.
-    relative = powers / powers.amax(dim=-1, keepdim=True).clamp_min(tiny)
-    return relative / relative.sum(dim=-1, keepdim=True).clamp_min(tiny)
+    relative = powers / at_least(xp.amax(powers, axis=-1, keepdims=True), tiny)
+    return relative / at_least(relative.sum(axis=-1, keepdims=True), tiny)

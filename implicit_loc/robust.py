@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+from implicit_loc.arrays import Array, at_most, namespace, taken
 
 
 class RobustValue(NamedTuple):
@@ -15,22 +14,22 @@ class RobustValue(NamedTuple):
         slope: rho'(z) in (0, 1]: the weight of a residual in iteratively reweighted least squares.
     """
 
-    cost: Tensor
-    slope: Tensor
+    cost: Array
+    slope: Array
 
 
-def cauchy(squared: Tensor) -> RobustValue:
+def cauchy(squared: Array) -> RobustValue:
     """rho(z) = log(1 + z): an outlier's pull falls off as 1 / residual."""
-    return RobustValue(torch.log1p(squared), (1 + squared).reciprocal())
+    return RobustValue(namespace(squared).log1p(squared), 1 / (1 + squared))
 
 
-def geman_mcclure(squared: Tensor) -> RobustValue:
+def geman_mcclure(squared: Array) -> RobustValue:
     """rho(z) = z / (1 + z): bounded, an outlier's pull falls off as 1 / residual^3."""
-    slope = (1 + squared).reciprocal()
-    return RobustValue(squared * slope, slope.square())
+    slope = 1 / (1 + squared)
+    return RobustValue(squared * slope, slope * slope)
 
 
-COSTS: dict[str, Callable[[Tensor], RobustValue]] = {
+COSTS: dict[str, Callable[[Array], RobustValue]] = {
     'cauchy': cauchy,
     'geman_mcclure': geman_mcclure,
 }
@@ -40,7 +39,7 @@ COSTS: dict[str, Callable[[Tensor], RobustValue]] = {
 MEDIAN_OF_NORMAL = {1: 0.6744897501960817, 2: 1.1774100225154747}
 
 
-def weighted_median(values: Tensor, weights: Tensor) -> Tensor:
+def weighted_median(values: Array, weights: Array) -> Array:
     """The least value at which half of the weight is reached.
 
     Args:
@@ -51,10 +50,11 @@ def weighted_median(values: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (...); 0 where all weights are zero.
     """
-    ordered, order = values.sort(dim=-1)
-    reached = weights.expand_as(values).gather(-1, order).cumsum(dim=-1)
+    xp = namespace(values)
+    order = xp.argsort(values, axis=-1)
+    reached = taken(xp.broadcast_to(weights, values.shape), order).cumsum(axis=-1)
     total = reached[..., -1:]
     # What rounding could leave out must not push the index past the end.
-    middle = (reached < total / 2).sum(dim=-1, keepdim=True)
-    median = ordered.gather(-1, middle.clamp_max(values.shape[-1] - 1))
-    return torch.where(total > 0, median, 0)[..., 0]
+    middle = (reached < total / 2).sum(axis=-1, keepdims=True)
+    median = taken(values, taken(order, at_most(middle, values.shape[-1] - 1)))
+    return xp.where(total > 0, median, 0)[..., 0]

@@ -7,11 +7,11 @@ errors loses its pull in both. As in `implicit_loc.residuals`, nothing here wait
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
+from implicit_loc.arrays import Array, at_least, like, namespace, row_sums, to_torch, unwarned
 from implicit_loc.cells import Cells
-from implicit_loc.residuals import Residuals, View, jacobian_of, residuals
+from implicit_loc.residuals import Residuals, View, quadratic_model, residuals
 from implicit_loc.robust import COSTS, MEDIAN_OF_NORMAL, weighted_median
 
 
@@ -49,8 +49,8 @@ class Scales(NamedTuple):
         metres: of the depth error, (B,).
     """
 
-    pixels: Tensor
-    metres: Tensor
+    pixels: Array
+    metres: Array
 
 
 class NormalEquations(NamedTuple):
@@ -69,9 +69,9 @@ class NormalEquations(NamedTuple):
         information: (B, 6, 6), positive semi-definite.
     """
 
-    cost: Tensor
-    gradient: Tensor
-    information: Tensor
+    cost: Array
+    gradient: Array
+    information: Array
 
 
 def robust_scales(
@@ -84,8 +84,9 @@ def robust_scales(
         cells: of B images, or of one that all poses share.
         options: exponent of the weights and floors.
     """
-    view, pose = View.of(world_from_camera, cells, options.weight_exponent)
-    return scales_of(view, pose, options)
+    with unwarned():
+        view, pose = View.of(world_from_camera, cells, options.weight_exponent)
+        return Scales(*map(to_torch, scales_of(view, pose, options)))
 
 
 def robust_cost(
@@ -102,16 +103,20 @@ def robust_cost(
         scales: of the residuals.
         options: of the cost.
     """
-    view, pose = View.of(world_from_camera, cells, options.weight_exponent)
-    return cost_of(view, pose, factors_of(view, scales, options), options)
+    with unwarned():
+        view, pose = View.of(world_from_camera, cells, options.weight_exponent)
+        factors = factors_of(view, Scales(*(like(scale, pose) for scale in scales)), options)
+        return to_torch(cost_of(view, pose, factors, options))
 
 
 def normal_equations(
     world_from_camera: Tensor, cells: Cells, scales: Scales, options: CostOptions = DEFAULT_COST
 ) -> NormalEquations:
     """The robust cost's quadratic model about a pose; arguments as `robust_cost`."""
-    view, pose = View.of(world_from_camera, cells, options.weight_exponent)
-    return model_of(view, pose, factors_of(view, scales, options), options)
+    with unwarned():
+        view, pose = View.of(world_from_camera, cells, options.weight_exponent)
+        factors = factors_of(view, Scales(*(like(scale, pose) for scale in scales)), options)
+        return NormalEquations(*map(to_torch, model_of(view, pose, factors, options)))
 
 
 class Factors(NamedTuple):
@@ -122,60 +127,54 @@ class Factors(NamedTuple):
         depth: of depth errors, 1/m2; 0 where the depth does not count.
     """
 
-    offset: Tensor
-    depth: Tensor
+    offset: Array
+    depth: Array
 
 
-def scales_of(view: View, camera_from_local: Tensor, options: CostOptions) -> Scales:
+def scales_of(view: View, camera_from_local: Array, options: CostOptions) -> Scales:
     """As `robust_scales`."""
+    xp = namespace(camera_from_local)
     found = residuals(view, camera_from_local)
-    lengths = found.squared_offset.sqrt(), found.depth_error.abs(), view.targets[:, 2]
-    values = torch.stack(lengths, dim=1)
-    offset, depth_error, depth = weighted_median(values, view.shares.unsqueeze(1)).unbind(1)
-    pixels = view.focal_length[:, 0] * offset / MEDIAN_OF_NORMAL[2]
-    floor = (options.least_relative_depth * depth).clamp_min(torch.finfo(depth.dtype).eps)
+    sizes = xp.stack([found.squared_offset, abs(found.depth_error), view.depth], axis=1)
+    medians = weighted_median(sizes, view.shares[:, None])
+    squared_offset, depth_error, depth = medians[:, 0], medians[:, 1], medians[:, 2]
+    pixels = view.focal_length[:, 0] * squared_offset**0.5 / MEDIAN_OF_NORMAL[2]
+    floor = at_least(options.least_relative_depth * depth, xp.finfo(depth.dtype).eps)
     return Scales(
-        pixels.clamp_min(options.least_pixels),
-        (depth_error / MEDIAN_OF_NORMAL[1]).maximum(floor),
+        at_least(pixels, options.least_pixels),
+        xp.maximum(depth_error / MEDIAN_OF_NORMAL[1], floor),
     )
 
 
 def factors_of(view: View, scales: Scales, options: CostOptions) -> Factors:
     """Of residuals at some scales."""
-    pixels, metres = options.width * scales.pixels[:, None], options.width * scales.metres
-    offset = (view.focal_length / pixels).square()
-    depth = metres[:, None].square().reciprocal() * float(options.use_depth)
-    return Factors(offset, depth)
+    pixels, metres = options.width * scales.pixels, options.width * scales.metres
+    offset = (view.focal_length / pixels[:, None]) ** 2
+    return Factors(offset, float(options.use_depth) / metres[:, None] ** 2)
 
 
 def model_of(
-    view: View, camera_from_local: Tensor, factors: Factors, options: CostOptions
+    view: View, camera_from_local: Array, factors: Factors, options: CostOptions
 ) -> NormalEquations:
     """As `normal_equations`."""
+    xp = namespace(camera_from_local)
     found = residuals(view, camera_from_local)
     robust = COSTS[options.kind](_squared(found, factors))
     # What has reached its largest value does not change with the pose.
     pull = view.shares * robust.slope
-    offset = (pull * factors.offset).masked_fill(found.squared_offset >= 1, 0)
-    depth = (pull * factors.depth).masked_fill(found.fixed_depth, 0)
-    weights = torch.cat([offset, offset, depth], dim=-1).unsqueeze(1)
-    rows = jacobian_of(found).flatten(2)
-    moments = torch.bmm(rows * weights, rows.mT)
-    cost = torch.linalg.vecdot(view.shares, robust.cost)
-    upper = moments.narrow(1, 0, 6)
-    return NormalEquations(cost, upper.select(2, 6), upper.narrow(2, 0, 6))
+    offset = xp.where(found.squared_offset < 1, pull * factors.offset, 0)
+    depth = xp.where(found.fixed_depth, 0, pull * factors.depth)
+    cost = row_sums(robust.cost, view.shares)
+    return NormalEquations(cost, *quadratic_model(found, offset, depth))
 
 
-def cost_of(
-    view: View, camera_from_local: Tensor, factors: Factors, options: CostOptions
-) -> Tensor:
+def cost_of(view: View, camera_from_local: Array, factors: Factors, options: CostOptions) -> Array:
     """As `robust_cost`."""
     squared = _squared(residuals(view, camera_from_local), factors)
-    return torch.linalg.vecdot(view.shares, COSTS[options.kind](squared).cost)
+    return row_sums(COSTS[options.kind](squared).cost, view.shares)
 
 
-def _squared(found: Residuals, factors: Factors) -> Tensor:
+def _squared(found: Residuals, factors: Factors) -> Array:
     """Squared residuals of the cells in units of the robust cost's width, (B, N)."""
-    return torch.addcmul(
-        found.squared_offset * factors.offset, found.depth_error.square(), factors.depth
-    )
+    depth_error = found.depth_error
+    return found.squared_offset * factors.offset + depth_error * depth_error * factors.depth

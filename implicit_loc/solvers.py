@@ -15,7 +15,7 @@ from implicit_loc.alignment import align
 from implicit_loc.cells import Cells, usable_cells
 from implicit_loc.consensus import consensus, soft_inliers
 from implicit_loc.errors import AlignmentError, ImplicitLocError
-from implicit_loc.landmark_alignment import LandmarkPose, align_to_landmarks
+from implicit_loc.landmark_alignment import LandmarkPose, align_nearby, align_to_landmarks
 from implicit_loc.landmark_search import Sight
 from implicit_loc.poses import invert, transform_points
 from implicit_loc.ransac import pnp_ransac, rigid_ransac
@@ -151,21 +151,31 @@ def _robust(cells: Cells, _: Sight | None = None) -> Solution:
 
 
 def _on_landmarks(cells: Cells, sight: Sight | None) -> Solution:
-    """The robust pose, refined on the landmarks that should be in sight from there."""
-    solution = _robust(cells)
+    """A pose of the cells, refined on the landmarks that should be in sight from there.
+
+    Where landmarks are clearly found from the closed form, they make more of it than the cells
+    could: the robust pose, which costs more, is for the others.
+    """
     if sight is None:
-        return solution
+        return _robust(cells)
+    closed_form = _single(_weighted)(cells, sight)
     start = time.perf_counter()
-    found = align_to_landmarks(sight, solution.world_from_camera)
-    timings = solution.timings | {'landmarks': time.perf_counter() - start}
-    if found is None or not found.is_found:
-        return replace(solution, on_landmarks=found, timings=timings)
-    return replace(
-        solution,
-        world_from_camera=found.world_from_camera,
-        on_landmarks=found,
-        timings=timings,
-    )
+    found = align_nearby(sight, closed_form.world_from_camera)
+    seconds = time.perf_counter() - start
+    if found is not None and found.is_clear:
+        return _with_landmarks(closed_form, found, seconds)
+    robust = _robust(cells)
+    start = time.perf_counter()
+    found = align_to_landmarks(sight, robust.world_from_camera)
+    return _with_landmarks(robust, found, seconds + time.perf_counter() - start)
+
+
+def _with_landmarks(solution: Solution, found: LandmarkPose | None, seconds: float) -> Solution:
+    timings = solution.timings | {'landmarks': seconds}
+    pose = solution.world_from_camera
+    if found is not None and found.is_found:
+        pose = found.world_from_camera
+    return replace(solution, world_from_camera=pose, on_landmarks=found, timings=timings)
 
 
 def inlier_ratio(world_from_camera: Tensor, cells: Cells) -> Tensor:

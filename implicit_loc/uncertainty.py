@@ -84,17 +84,20 @@ def assess(solution: Solution, description: CheckpointDescription) -> Assessment
     cells, landmarks = _usable(solution.cells), solution.on_landmarks
     if landmarks is not None and landmarks.is_found:
         found = _usable(landmarks.cells)
-        covariance = pose_covariance(found, pose, description.calibration, LANDMARK_COST)
+        covariance = pose_covariance(
+            found, pose, description.calibration, LANDMARK_COST, landmarks.doubt
+        )
     else:
         covariance = pose_covariance(cells, pose, description.calibration)
-    residuals, agreement = _agreement(cells, pose)
+    final = pose[0].numpy()
+    residuals, agreement = _agreement(cells, final)
     evidence = Evidence(
         **agreement,
         landmark_share=0.0 if landmarks is None else landmarks.share,
         **deviations(covariance),
         moved_m=float((pose - first)[0, :3, 3].norm()),
         turned_rad=float(angle_between(pose[0, :3, :3], first[0, :3, :3])),
-        **_distances(pose[0], description),
+        **_distances(final, description),
     )
     probability = confidence(evidence, description.calibration.confidence)
     return Assessment(covariance, probability, evidence, residuals)
@@ -133,50 +136,53 @@ def _usable(cells: Cells) -> Cells:
     )
 
 
-def _agreement(cells: Cells, pose: Tensor) -> tuple[ResidualStatistics, dict[str, float]]:
-    """How well the cells agree with a pose (1, 4, 4): statistics, and entries of Evidence."""
-    weights, expected = cells.weights[0], cells.camera_points[0]
-    shares = weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
-    seen = (cells.world_points[0] - pose[0, :3, 3]) @ pose[0, :3, :3]
-    distances = (seen - expected).norm(dim=-1)
-    relative = distances / expected[:, 2].clamp_min(_LEAST_DEPTH_M)
+def _agreement(cells: Cells, pose: FloatArray) -> tuple[ResidualStatistics, dict[str, float]]:
+    """How well the cells agree with a pose (4, 4): statistics, and entries of Evidence."""
+    weights, expected, rays = (
+        part[0].numpy() for part in (cells.weights, cells.camera_points, cells.rays)
+    )
+    shares = weights / max(weights.sum(), np.finfo(np.float64).tiny)
+    seen = (cells.world_points[0].numpy() - pose[:3, 3]) @ pose[:3, :3]
+    distances = np.linalg.norm(seen - expected, axis=-1)
+    relative = distances / np.maximum(expected[:, 2], _LEAST_DEPTH_M)
     in_front = seen[:, 2] > _LEAST_DEPTH_M
-    tangents = seen[:, :2] / torch.where(in_front, seen[:, 2], 1)[:, None]
+    tangents = seen[:, :2] / np.where(in_front, seen[:, 2], 1)[:, None]
     # A point behind the camera has no pixel; it counts as infinitely far off.
-    offsets = torch.where(in_front, (tangents - cells.rays[0, :, :2]).norm(dim=-1), torch.inf)
-    offset = float(weighted_median(offsets, shares))
-    agrees = relative < INLIER_RELATIVE_DISTANCE
-    inlier_ratio = _share(shares[agrees])
+    offsets = np.where(in_front, np.linalg.norm(tangents - rays[:, :2], axis=-1), np.inf)
+    medians = weighted_median(np.stack([offsets, distances, relative]), shares)
+    offset, distance, relative_median = map(float, medians)
+    inlier_ratio = _share(shares[relative < INLIER_RELATIVE_DISTANCE])
+    used = int((weights > 0).sum())
     residuals = ResidualStatistics(
-        cells=int((weights > 0).sum()),
+        cells=used,
         inlier_ratio=inlier_ratio,
-        alignment_rms_m=math.sqrt(float((shares * distances.square()).sum())),
-        alignment_median_m=float(weighted_median(distances, shares)),
+        alignment_rms_m=math.sqrt(float((shares * distances**2).sum())),
+        alignment_median_m=distance,
         reprojection_median_px=offset * float(cells.focal_length[0]),
     )
     return residuals, {
         'inlier_ratio': _share(shares[offsets < INLIER_ANGLE_RAD]),
         'reprojection_median_rad': math.atan(offset),
         'rigid_inlier_ratio': inlier_ratio,
-        'rigid_median': float(weighted_median(relative, shares)),
-        'mean_weight': float(weights.sum() / (weights > 0).sum().clamp_min(1)),
+        'rigid_median': relative_median,
+        'mean_weight': float(weights.sum() / max(used, 1)),
     }
 
 
-def _share(shares: Tensor) -> float:
+def _share(shares: FloatArray) -> float:
     return min(float(shares.sum()), 1.0)
 
 
-def _distances(pose: Tensor, description: CheckpointDescription) -> dict[str, float]:
+def _distances(pose: FloatArray, description: CheckpointDescription) -> dict[str, float]:
     """How far a pose (4, 4) is from where the training was: entries of Evidence."""
     position = pose[:3, 3]
-    least, largest = torch.tensor(description.extent, dtype=pose.dtype)
-    outside = float((position - position.clamp(least, largest)).norm())
+    least, largest = np.array(description.extent)
+    outside = float(np.linalg.norm(position - position.clip(least, largest)))
     if not description.keyframes:
         return {'keyframe_m': 0.0, 'keyframe_rad': 0.0, 'outside_m': outside}
     positions, rotations = _keyframes(description.keyframes)
-    metres = (positions - position).norm(dim=-1)
-    radians = angle_between(rotations, pose[:3, :3])
+    metres = np.linalg.norm(positions - position, axis=-1)
+    radians = _angles(rotations, pose[:3, :3])
     nearest = int((metres / RIGHT_M + radians / RIGHT_RAD).argmin())
     return {
         'keyframe_m': float(metres[nearest]),
@@ -185,8 +191,14 @@ def _distances(pose: Tensor, description: CheckpointDescription) -> dict[str, fl
     }
 
 
+def _angles(rotations: FloatArray, rotation: FloatArray) -> FloatArray:
+    """Between rotations (..., 3, 3) and another one, radians, (...)."""
+    first, second = torch.from_numpy(rotations), torch.from_numpy(rotation.copy())
+    return np.asarray(angle_between(first, second).numpy())
+
+
 @lru_cache(maxsize=16)
-def _keyframes(poses: tuple[tuple[float, ...], ...]) -> tuple[Tensor, Tensor]:
+def _keyframes(poses: tuple[tuple[float, ...], ...]) -> tuple[FloatArray, FloatArray]:
     """Positions (K, 3) and rotations (K, 3, 3)."""
     values = torch.tensor(poses, dtype=torch.float64)
-    return values[:, :3], quaternion_to_matrix(values[:, 3:])
+    return values[:, :3].numpy(), quaternion_to_matrix(values[:, 3:]).numpy()

@@ -1,5 +1,7 @@
 """Finds the calibration under which measured errors are what was announced."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize
@@ -19,9 +21,8 @@ _LEAST, _LARGEST = 0.2, 50.0
 # How many frames the factor of unknown maps counts for.
 _PRIOR_FRAMES = 15.0
 
-# Frames of a stretch of a recording, whose errors are much the same, and how many stretches are
-# told apart: the worst of very many would be so by chance.
-_FRAMES_PER_STRETCH, _MOST_STRETCHES = 11, 5
+# Frames of a stretch of a recording, whose errors are much the same.
+_FRAMES_PER_STRETCH = 11
 
 # The share of errors that an interval should hold; filters reject beyond about that.
 _INTERVAL = 0.9
@@ -41,9 +42,9 @@ def fit_factors(errors: FloatArray, covariances: FloatArray) -> tuple[float, flo
     heavier tails, so not both their mean and their 90 % quantile can: the geometric mean of the
     two ratios to chi-square becomes one.
 
-    Frames of one stretch of a recording have much the same error, and where a robot will go is
-    farther from the recording than any of them: the stretch that was announced worst counts for
-    all. What it says is averaged, as a logarithm, with the factor of unknown maps.
+    Frames of one stretch of a recording have much the same error, so few stretches tell little of
+    the next one: as the mean of n of them varies, the next varies by sqrt(1 + 1 / n) more. What
+    they say is averaged, as a logarithm, with the factor of unknown maps.
 
     Args:
         errors: (N, 6), as pose_errors gives them, in the order of the recording.
@@ -54,20 +55,14 @@ def fit_factors(errors: FloatArray, covariances: FloatArray) -> tuple[float, flo
     """
     usual = Calibration()
     share = len(errors) / (len(errors) + _PRIOR_FRAMES)
-    translation = _worst_factor(errors, covariances, slice(0, 3))
-    rotation = _worst_factor(errors, covariances, slice(3, 6))
+    stretches = max(1, len(errors) // _FRAMES_PER_STRETCH)
+    next_one = math.sqrt(1 + 1 / stretches)
+    translation = next_one * _factor(errors, covariances, slice(0, 3))
+    rotation = next_one * _factor(errors, covariances, slice(3, 6))
     return (
         translation**share * usual.translation_factor ** (1 - share),
         rotation**share * usual.rotation_factor ** (1 - share),
     )
-
-
-def _worst_factor(errors: FloatArray, covariances: FloatArray, part: slice) -> float:
-    stretches = min(max(1, len(errors) // _FRAMES_PER_STRETCH), _MOST_STRETCHES)
-    pieces = zip(
-        np.array_split(errors, stretches), np.array_split(covariances, stretches), strict=True
-    )
-    return max(_factor(*piece, part) for piece in pieces)
 
 
 def _factor(errors: FloatArray, covariances: FloatArray, part: slice) -> float:

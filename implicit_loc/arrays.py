@@ -1,0 +1,125 @@
+"""The same arithmetic in NumPy and in PyTorch.
+
+Solving for one pose is a thousand small operations. On the host NumPy starts one in a fifth of
+the time that PyTorch needs; gradients, and devices other than the host, need PyTorch. What is
+written with `namespace` and the few functions here, which the two libraries name differently,
+runs on either: both know the rest by the same names, and the keyword `axis`.
+"""
+
+from contextlib import AbstractContextManager
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# A torch.Tensor or a numpy.ndarray: no narrower type says what both can do.
+Array: TypeAlias = Any
+
+
+class Constant:
+    """Numbers that never change, in every library, precision and place that asks for them."""
+
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        self._values = values
+        self._made: dict[tuple[Any, str], Array] = {}
+
+    def like(self, model: Array) -> Array:
+        """The numbers as an array that computes with another one."""
+        key = (model.dtype, str(model.device) if isinstance(model, Tensor) else '')
+        if key not in self._made:
+            self._made[key] = (
+                torch.tensor(self._values, dtype=model.dtype, device=model.device)
+                if isinstance(model, Tensor)
+                else self._values.astype(model.dtype)
+            )
+        return self._made[key]
+
+
+def may_leave_torch(*tensors: Tensor) -> bool:
+    """Whether nothing is lost with NumPy: all on the host, and no gradient is wanted of them."""
+    recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return not recorded and all(tensor.device.type == 'cpu' for tensor in tensors)
+
+
+def to_numpy(tensor: Tensor) -> Array:
+    """The array of a tensor on the host, in the same memory."""
+    return tensor.detach().numpy()
+
+
+def to_torch(array: Array) -> Tensor:
+    """The tensor of an array, in the same memory; a tensor stays what it is."""
+    return array if isinstance(array, Tensor) else torch.from_numpy(np.asarray(array))
+
+
+def unwarned() -> AbstractContextManager[None]:
+    """Within, NumPy is as quiet as PyTorch about numbers that are not finite."""
+    return np.errstate(all='ignore')
+
+
+def like(array: Array, model: Array) -> Array:
+    """An array of the library of another one; it is on the host where that is NumPy."""
+    return array if isinstance(model, Tensor) else to_numpy(array)
+
+
+def namespace(array: Array) -> ModuleType:
+    """The library of an array: torch or numpy."""
+    return torch if isinstance(array, Tensor) else np
+
+
+def at_least(values: Array, least: float) -> Array:
+    """Values, those below the least one raised to it; NaN stays."""
+    return values.clamp_min(least) if isinstance(values, Tensor) else np.maximum(values, least)
+
+
+def at_most(values: Array, largest: float) -> Array:
+    """Values, those above the largest one lowered to it; NaN stays."""
+    return values.clamp_max(largest) if isinstance(values, Tensor) else np.minimum(values, largest)
+
+
+def taken(values: Array, index: Array) -> Array:
+    """Values (..., N) at indices (..., M) of the last axis."""
+    if isinstance(values, Tensor):
+        return values.gather(-1, index)
+    rows = np.arange(0, values.size, values.shape[-1]).reshape(*values.shape[:-1], 1)
+    return values.reshape(-1).take(index + rows)
+
+
+def row_sums(values: Array, weights: Array) -> Array:
+    """Weighted sums over the last axis, (..., N) -> (...)."""
+    if isinstance(values, Tensor):
+        return torch.linalg.vecdot(values, weights)
+    return np.einsum('...i,...i->...', values, weights)
+
+
+def solve_positive(matrix: Array, right: Array) -> Array:
+    """The solutions of positive definite systems, (..., n, n), (..., n, 1) -> (..., n, 1).
+
+    Not finite, or of no use, where a matrix is not positive definite; others are not affected.
+    """
+    if isinstance(matrix, Tensor):
+        return torch.cholesky_solve(right, torch.linalg.cholesky_ex(matrix)[0])
+    return _each(np.linalg.solve, np.full_like(right, np.nan), matrix, right)
+
+
+def least_pivot(matrix: Array) -> Array:
+    """The least pivot of symmetric matrices (..., n, n); 0 of one not positive definite."""
+    if isinstance(matrix, Tensor):
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        pivots = factor.diagonal(dim1=-2, dim2=-1).square().amin(dim=-1)
+        return torch.where(failed == 0, pivots, 0)
+    factor = _each(np.linalg.cholesky, np.zeros_like(matrix), matrix)
+    return np.diagonal(factor, axis1=-2, axis2=-1).min(axis=-1) ** 2
+
+
+def _each(function: Any, failed: Array, *operands: Array) -> Array:
+    """A function of numpy.linalg; where it fails for one matrix of many, for that one only."""
+    try:
+        return function(*operands)
+    except np.linalg.LinAlgError:
+        if failed.ndim == 2:
+            return failed
+        parts = [_each(function, *part) for part in zip(failed, *operands, strict=True)]
+        return np.stack(parts)

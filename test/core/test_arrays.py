@@ -1,0 +1,126 @@
+"""NumPy and PyTorch give the same answers, and one bad matrix spoils no other."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from operator import methodcaller
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from implicit_loc.arrays import (
+    Constant,
+    least_pivot,
+    may_leave_torch,
+    solve_positive,
+    taken,
+    to_numpy,
+)
+from implicit_loc.cells import Cells
+from implicit_loc.poses import exp_se3
+from implicit_loc.refinement import Refined, refine
+from implicit_loc.robust import weighted_median
+from implicit_loc.robust_cost import robust_scales
+
+MakeCells = Callable[..., tuple[Cells, Tensor]]
+
+
+def _matrices(count: int = 4, size: int = 6) -> Tensor:
+    roots = torch.from_numpy(np.random.default_rng(0).normal(size=(count, size, size)))
+    return roots @ roots.mT
+
+
+def test_systems_are_solved_alike() -> None:
+    matrices = _matrices()
+    right = torch.ones(4, 6, 1, dtype=torch.float64)
+    found = solve_positive(to_numpy(matrices), to_numpy(right))
+    np.testing.assert_allclose(found, solve_positive(matrices, right), rtol=1e-9)
+
+
+@pytest.mark.parametrize('bad', [0.0, float('nan')])
+def test_a_system_without_solution_spoils_no_other(bad: float) -> None:
+    matrices = _matrices()
+    matrices[1] = bad
+    right = torch.ones(4, 6, 1, dtype=torch.float64)
+    good = [0, 2, 3]
+    for found in (
+        torch.from_numpy(solve_positive(to_numpy(matrices), to_numpy(right))),
+        solve_positive(matrices, right),
+    ):
+        assert torch.isfinite(found[good]).all()
+        torch.testing.assert_close(matrices[good] @ found[good], right[good])
+        assert not torch.isfinite(found[1]).all()
+
+
+def test_pivots_tell_what_is_not_positive_definite() -> None:
+    matrices = _matrices()
+    matrices[2] = torch.diag(torch.tensor([1.0, 1, 1, 1, 1, -1], dtype=torch.float64))
+    expected = least_pivot(matrices)
+    found = least_pivot(to_numpy(matrices))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert expected[2] == 0
+    assert (expected[[0, 1, 3]] > 0).all()
+
+
+def test_values_are_taken_alike() -> None:
+    values = torch.arange(24.0).reshape(2, 3, 4)
+    index = torch.tensor([[[3, 0]], [[1, 1]]]).expand(2, 3, 2).contiguous()
+    np.testing.assert_array_equal(taken(values.numpy(), index.numpy()), taken(values, index))
+
+
+def test_medians_are_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values, weights = torch.rand(2, 5, 3, 101, generator=generator, dtype=torch.float64)
+    weights[0] = 0
+    values[1, 0, 3] = float('inf')
+    expected = weighted_median(values, weights)
+    np.testing.assert_array_equal(weighted_median(values.numpy(), weights.numpy()), expected)
+
+
+def test_constants_follow_library_and_precision() -> None:
+    constant = Constant(np.eye(2))
+    assert constant.like(np.ones(1, np.float32)).dtype == np.float32
+    assert constant.like(torch.ones(1)).dtype == torch.float32
+    assert constant.like(torch.ones(1)) is constant.like(torch.zeros(3))
+
+
+def test_what_learns_stays_in_torch() -> None:
+    fixed, learned = torch.ones(3), torch.ones(3, requires_grad=True)
+    assert may_leave_torch(fixed, fixed)
+    assert not may_leave_torch(fixed, learned)
+    with torch.no_grad():
+        assert may_leave_torch(fixed, learned)
+
+
+def _refined(cells: Cells, start: Tensor, in_torch: bool) -> Refined:
+    """With a gradient wanted of the cells, or none."""
+    moving = cells.map(methodcaller('clone'))
+    moving.world_points.requires_grad_(in_torch)
+    return refine(start, moving, differentiable_last_step=True)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_refinement_is_the_same_in_both(make_cells: MakeCells, dtype: torch.dtype) -> None:
+    """On the host it leaves PyTorch; a training, and a GPU, do not."""
+    cells, pose = make_cells(seed=3, noise=0.02)
+    start = pose @ exp_se3(torch.full((len(pose), 6), 0.02, dtype=pose.dtype))
+    cells, start = cells.map(methodcaller('to', dtype)), start.to(dtype)
+    numpy, torch_ = (_refined(cells, start, in_torch) for in_torch in (False, True))
+    assert torch_.world_from_camera.requires_grad
+    assert not numpy.world_from_camera.requires_grad
+    tolerance = 1e-3 if dtype == torch.float32 else 1e-9
+    torch.testing.assert_close(
+        numpy.world_from_camera, torch_.world_from_camera.detach(), atol=tolerance, rtol=0
+    )
+    torch.testing.assert_close(numpy.scales.pixels, torch_.scales.pixels, atol=tolerance, rtol=0)
+
+
+def test_scales_of_no_finite_cell_are_quiet(make_cells: MakeCells) -> None:
+    """NumPy would warn, which a robot's log need not know."""
+    cells, pose = make_cells(seed=3)
+    for value in (float('nan'), float('inf')):
+        empty = replace(cells, world_points=torch.full_like(cells.world_points, value))
+        with np.errstate(all='raise'):
+            scales = robust_scales(pose, empty)
+        assert torch.isfinite(scales.pixels).all()
