@@ -42,9 +42,16 @@ setup(
         'torch',
         'torchvision',
     ],
-    extras_require={'hrnet': ['timm>=1.0'], 'test': ['pytest']},
+    extras_require={
+        'hrnet': ['timm>=1.0'],
+        'onnx': ['onnx', 'onnxruntime', 'onnxscript'],
+        'test': ['pytest'],
+    },
     entry_points={
-        'console_scripts': ['localization_node = implicit_loc_ros.localization_node:main'],
+        'console_scripts': [
+            'localization_node = implicit_loc_ros.localization_node:main',
+            'evaluate_bag = implicit_loc_ros.evaluate_bag:main',
+        ],
     },
     zip_safe=False,
 )

@@ -15,9 +15,10 @@ from implicit_loc.camera import Camera
 from implicit_loc.cells import cells_of_prediction
 from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint
 from implicit_loc.confidence import Evidence
-from implicit_loc.errors import AlignmentError, CameraError, ImplicitLocError
+from implicit_loc.errors import AlignmentError, CameraError
 from implicit_loc.landmark_search import Landmarks, Sight
 from implicit_loc.network import SceneGeometry, SceneNetwork
+from implicit_loc.runtimes import Execution, RuntimeStatus, select_device
 from implicit_loc.solvers import DEFAULT_SOLVER, require_solver, solve
 from implicit_loc.uncertainty import ResidualStatistics
 
@@ -69,9 +70,14 @@ class Localizer:
         description: of the checkpoint that it came from.
         device: 'auto' (CUDA where there is one), 'cpu', 'cuda' or 'cuda:N'.
         solver: how the pose is found, a key of implicit_loc.solvers.SOLVERS.
+        runtime: how the network is executed, a key of implicit_loc.runtimes.RUNTIMES, or 'auto'.
+            One that is not installed gives way to the next best; `runtime` says so.
+        threads: bound of the CPU's, for PyTorch in the whole process and for ONNX Runtime; None
+            for what PyTorch has.
+        checkpoint: file that the network comes from; what is compiled of it is kept beside it.
 
     Raises:
-        ImplicitLocError: the device or the solver does not exist.
+        ImplicitLocError: the device, the solver or the runtime does not exist.
     """
 
     def __init__(
@@ -80,29 +86,57 @@ class Localizer:
         description: CheckpointDescription,
         device: str = 'auto',
         solver: str = DEFAULT_SOLVER,
+        runtime: str = 'eager',
+        threads: int | None = None,
+        checkpoint: Path | None = None,
     ) -> None:
         require_solver(solver)
         self.solver = solver
         self.description = description
-        self.device = _select_device(device)
-        self._autocast = self.device.type == 'cuda'
+        self.device = select_device(device)
         self._landmarks = _landmarks_on_host(network, description)
-        self._network = network.eval().to(self.device).to(memory_format=torch.channels_last)
+        self._network = network.eval()
+        self._execution = Execution(
+            self._network, description.input_height, self.device, runtime, threads, checkpoint
+        )
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str = 'auto', solver: str = DEFAULT_SOLVER
+        cls,
+        path: str | Path,
+        device: str = 'auto',
+        solver: str = DEFAULT_SOLVER,
+        runtime: str = 'auto',
+        threads: int | None = None,
     ) -> 'Localizer':
-        """Read a checkpoint.
+        """Read a checkpoint; for the arguments see the class.
 
         Raises:
             CheckpointError: the file is missing, damaged, foreign or of another version.
-            ImplicitLocError: the device or the solver does not exist.
+            ImplicitLocError: the device, the solver or the runtime does not exist.
         """
-        return cls(*load_checkpoint(path), device=device, solver=solver)
+        checkpoint = Path(path).expanduser().absolute()
+        network, description = load_checkpoint(path)
+        return cls(network, description, device, solver, runtime, threads, checkpoint)
+
+    @property
+    def runtime(self) -> RuntimeStatus:
+        """What executes the network, by its exact name, and why not another runtime."""
+        return self._execution.status
+
+    def settle(self) -> None:
+        """Between two images: prepare the runtime for cameras that `warm_up` has not seen.
+
+        On CPUs it only starts what takes long and sees whether it has ended; a CUDA graph is
+        captured here, within a second. Without it, images of such a camera stay slower.
+        """
+        self._execution.settle()
 
     def warm_up(self, camera: Camera | None = None) -> float:
-        """Run on a grey image, so that the first real one is as fast as any.
+        """Prepare the runtime and run it on a grey image, so that no real one finds it cold.
+
+        The first time, ONNX Runtime's export of a checkpoint takes some ten seconds. A runtime
+        that has failed, like a GPU that ran out of memory, is tried again.
 
         Args:
             camera: whose images will come; None for the training camera.
@@ -111,6 +145,8 @@ class Localizer:
             Seconds that a warmed image takes.
         """
         camera = camera or self.description.training_camera
+        self._check_aspect(camera)
+        self._execution.prepare(camera)
         grey = np.full((camera.height, camera.width, 3), 128, np.uint8)
         for _ in range(3):
             start = time.perf_counter()
@@ -219,30 +255,9 @@ class Localizer:
         start = time.perf_counter()
         preprocessing.check_image(image, camera)
         self._check_aspect(camera)
-        resized_camera = preprocessing.input_camera(camera, self.description.input_height)
-        resized = preprocessing.resize(image, resized_camera.width, resized_camera.height)
-        prepared = time.perf_counter()
-        with torch.inference_mode(), torch.autocast('cuda', enabled=self._autocast):
-            images = preprocessing.to_tensor(resized)[None].to(self.device)
-            focal_length = torch.tensor([resized_camera.focal_length], device=self.device)
-            predicted = self._network(preprocessing.normalise(images), focal_length)
-            # One download, which also waits for the device: the timing is honest.
-            parts = [
-                predicted.world_points,
-                predicted.depth[..., None],
-                predicted.weights[..., None],
-            ]
-            if predicted.own_camera_points is not None:
-                parts.append(predicted.own_camera_points)
-            arrays = torch.cat(parts, dim=-1)[0].float().cpu().numpy()
-            descriptors = None
-            if predicted.descriptors is not None:
-                descriptors = predicted.descriptors[0].cpu().numpy()
-        finished = time.perf_counter()
-        own = arrays[..., 5:] if predicted.own_camera_points is not None else None
-        geometry = SceneGeometry(arrays[..., :3], arrays[..., 3], arrays[..., 4], own, descriptors)
-        timings = {'preprocessing': prepared - start, 'network': finished - prepared}
-        return geometry, timings
+        checked = time.perf_counter() - start
+        geometry, timings = self._execution.predict(image, camera)
+        return geometry, timings | {'preprocessing': checked + timings['preprocessing']}
 
     def _check_aspect(self, camera: Camera) -> None:
         trained = self.description.training_camera
@@ -266,24 +281,3 @@ def _landmarks_on_host(
         directions=found.directions.cpu().double().numpy(),
         distances=found.distances.cpu().double().numpy(),
     )
-
-
-def _select_device(name: str) -> torch.device:
-    if name == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ImplicitLocError(
-            f'the device {name!r} is not known: use auto, cpu, cuda or cuda:N'
-        ) from error
-    if device.type not in ('cpu', 'cuda'):
-        raise ImplicitLocError(f'the device {name!r} is not supported: use auto, cpu or cuda')
-    if device.type == 'cuda':
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise ImplicitLocError(
-                f'the device {name} was asked for, but PyTorch sees {count} CUDA devices: '
-                'use auto or cpu, or install the NVIDIA driver'
-            )
-    return device

@@ -37,6 +37,23 @@ def test_normalised_values_are_centred() -> None:
     assert values.abs().max() < 0.01
 
 
+@pytest.mark.parametrize('kind', [torch.uint8, torch.float32])
+def test_normalising_is_the_formula_to_the_last_bit_and_leaves_its_input(
+    kind: torch.dtype,
+) -> None:
+    """Checkpoints were trained with exactly these values."""
+    images = torch.arange(256, dtype=kind).repeat(2, 3, 4, 1).to(memory_format=torch.channels_last)
+    before = images.clone()
+    mean = torch.tensor(preprocessing.MEAN)[:, None, None]
+    deviation = torch.tensor(preprocessing.STANDARD_DEVIATION)[:, None, None]
+    expected = (images.float() / 255.0 - mean) / deviation
+    known = preprocessing.statistics(torch.device('cpu'))
+    for found in (preprocessing.normalise(images), preprocessing.normalise(images, known)):
+        assert torch.equal(found, expected)
+        assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(images, before)
+
+
 def test_resizing_averages_instead_of_aliasing() -> None:
     """A fine checkerboard becomes grey."""
     board = (np.indices((96, 128)).sum(axis=0) % 2 * 255).astype(np.uint8)

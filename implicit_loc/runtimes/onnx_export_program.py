@@ -1,0 +1,70 @@
+"""`python -m implicit_loc.runtimes.onnx_export_program CHECKPOINT OUTPUT METADATA NICENESS`.
+
+Exports the network of a checkpoint, for images of the size of its training camera.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from implicit_loc import preprocessing
+from implicit_loc.checkpoint import load_checkpoint
+from implicit_loc.network import SceneNetwork
+from implicit_loc.runtimes import packing
+from implicit_loc.runtimes.onnx_files import FOCAL_LENGTH, IMAGE
+
+
+class _FromPixels(nn.Module):
+    """The network with its normalisation: (H, W, 3) uint8, pixels (1,) -> one tensor per output.
+
+    Args:
+        network: in evaluation mode.
+    """
+
+    def __init__(self, network: SceneNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, focal_length: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.network(_network_input(image), focal_length)
+        return tuple(packing.tensors(outputs).values())
+
+
+def _network_input(image: Tensor) -> Tensor:
+    return preprocessing.normalise(image.permute(2, 0, 1)[None])
+
+
+def export(checkpoint: Path, output: Path, metadata: dict[str, str]) -> None:
+    """Write the ONNX file.
+
+    Args:
+        checkpoint: whose training camera has the size of the network's input.
+        output: where to.
+        metadata: to put into it.
+    """
+    network, description = load_checkpoint(checkpoint)
+    camera = description.training_camera
+    image = torch.zeros(camera.height, camera.width, 3, dtype=torch.uint8)
+    focal_length = torch.tensor([camera.focal_length])
+    with torch.inference_mode():
+        outputs = network(_network_input(image), focal_length)
+    program = torch.onnx.export(
+        _FromPixels(network).eval(),
+        (image, focal_length),
+        dynamo=True,
+        verbose=False,
+        input_names=[IMAGE, FOCAL_LENGTH],
+        output_names=list(packing.tensors(outputs)),
+    )
+    assert program is not None
+    program.model.metadata_props.update(metadata)
+    program.save(output, external_data=False)
+
+
+if __name__ == '__main__':
+    os.nice(int(sys.argv[4]))
+    export(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
