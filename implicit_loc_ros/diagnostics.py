@@ -1,12 +1,13 @@
-"""What the node reports on /diagnostics once a second.
+"""What the node reports on /diagnostics once a second; docs/operation.md lists every key.
 
 The message begins with a state, which is also a value of its own:
 
 | state | meaning |
 |---|---|
-| WAITING | no image comes, or no pose was accepted since the start, a reset or a jump in time |
+| WAITING | no image comes or is wanted, or none had an accepted pose since everything began anew |
 | TRACKING | the pose of an image was published within `lost_after_s` |
 | LOST | images come, but for `lost_after_s` no pose was accepted; nothing is published |
+| PAUSED | `~/enable` has switched localization off |
 
 | level | condition | what the message says |
 |---|---|---|
@@ -15,45 +16,48 @@ The message begins with a state, which is also a value of its own:
 | ERROR | images came, and all of them were refused | the last reason |
 | WARN | no image for two seconds | the topic and how many publish on it |
 | WARN | images, but no CameraInfo | its topic |
+| WARN | a new map was refused; the old one is in use | the reason |
 | WARN | some images were refused, or a transform was missing | the last reason |
+| WARN | poses are older than 1 s when published | which clocks to look at |
+| WARN | images are stamped more than 0.1 s ahead of the clock | which clocks to look at |
 | WARN | images arrive at less than 60 % of the camera's rate | how to transport large images |
 """
 
-import threading
-import time
-from collections import Counter, deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from implicit_loc_ros.counting import WINDOW_S, Summary
 from implicit_loc_ros.pose_gate import Tracking
 
-# Images over which rates are taken.
-_WINDOW_S = 5.0
+PAUSED = 'PAUSED'
+
 _SILENCE_S = 2.0
 _LOST_SHARE = 0.6
-_FEWEST_FOR_RATE = 4
-# Spread of the gaps between throttled images, in periods of the camera: one, and a little noise.
-_THROTTLE_JITTER = 1.5
-
-
-@dataclass
-class _Second:
-    """What happened since the last report."""
-
-    answered: int = 0
-    refused: int = 0
-    defects: int = 0
-    without_transform: int = 0
-    timings: dict[str, list[float]] = field(default_factory=dict)
-    ages: list[float] = field(default_factory=list)
+_FOR_LARGE_IMAGES = (
+    'start the camera driver with config/fastdds_large_images.xml, let it publish reliably, or '
+    'use compressed images'
+)
+# Older poses come from another clock, or too late to steer by.
+_OLD_S = 1.0
+# Clocks that are synchronised over a network differ by less.
+_AHEAD_S = 0.1
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """State of the inputs at the moment of a report."""
+    """State of the node at the moment of a report.
+
+    Attributes:
+        image_publishers: how many the graph shows.
+        tracking: the gate's state, which only images change.
+        enabled: whether `~/enable` lets images be looked at.
+        on_demand: whether only `~/localize_once` does.
+        runtime: what executes the network, and why not a faster one.
+        map_path: of the checkpoint in use.
+        map_change: what becomes of a new one: empty, 'loading ...' or 'refused: ...'.
+    """
 
     image_topic: str
     image_publishers: int
@@ -62,185 +66,117 @@ class Inputs:
     has_camera_info: bool
     device: str
     tracking: Tracking = Tracking.WAITING
+    enabled: bool = True
+    on_demand: bool = False
+    runtime: str = ''
+    map_path: str = ''
+    map_change: str = ''
 
 
-class Statistics:
-    """Counts what happens to images; the executor and the worker write, the report reads."""
+def status_of(name: str, summary: Summary, inputs: Inputs) -> DiagnosticStatus:
+    """Level, message and values of one report."""
+    state = _state(summary, inputs)
+    level, message = _judge(summary, inputs, state)
+    return DiagnosticStatus(
+        level=level,
+        name=name,
+        message=': '.join(part for part in (state, message) if part),
+        hardware_id=inputs.device,
+        values=[
+            KeyValue(key=key, value=value)
+            for key, value in {'state': state, **_values(summary, inputs)}.items()
+        ],
+    )
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._received = 0
-        self._answered = 0
-        self._by_consensus = 0
-        self._overtaken = 0
-        self._time_jumps = 0
-        self._without_transform = 0
-        self._gate_reopened = 0
-        self._refused: Counter[str] = Counter()
-        self._confidence: float | None = None
-        self._last_error = ''
-        self._second = _Second()
-        self._started = time.monotonic()
-        self._answered_at = self._started
-        self._image_times: deque[tuple[float, int]] = deque()
-        self._camera_info_times: deque[float] = deque()
 
-    def image_received(self, stamp: int) -> None:
-        """Count an image by its stamp in nanoseconds."""
-        with self._lock:
-            self._received += 1
-            self._image_times.append((time.monotonic(), stamp))
+def _state(summary: Summary, inputs: Inputs) -> str:
+    """The gate's state, unless images neither come nor are answered."""
+    if not inputs.enabled:
+        return PAUSED
+    silent = summary.since_answer_s > WINDOW_S
+    if not summary.images_come or (inputs.tracking is Tracking.TRACKING and silent):
+        return Tracking.WAITING.value
+    return inputs.tracking.value
 
-    def camera_info_received(self) -> None:
-        """Count a CameraInfo."""
-        with self._lock:
-            self._camera_info_times.append(time.monotonic())
 
-    def overtaken(self) -> None:
-        """Count an image that a newer one replaced before it was looked at."""
-        with self._lock:
-            self._overtaken += 1
+def _judge(summary: Summary, inputs: Inputs, state: str) -> tuple[bytes, str]:
+    second = summary.second
+    if second.defects:
+        return DiagnosticStatus.ERROR, f'a defect was caught: {summary.last_error}'
+    if state == Tracking.LOST.value:
+        return DiagnosticStatus.ERROR, f'no pose is accepted: {summary.last_error}'
+    if second.refused and not second.answered and inputs.enabled:
+        return DiagnosticStatus.ERROR, f'all images are refused: {summary.last_error}'
+    if warning := _warning(summary, inputs):
+        return DiagnosticStatus.WARN, warning
+    if not inputs.enabled:
+        return DiagnosticStatus.OK, 'call ~/enable with true'
+    if inputs.on_demand and state == Tracking.WAITING.value:
+        return DiagnosticStatus.OK, 'call ~/localize_once'
+    return DiagnosticStatus.OK, ''
 
-    def time_jumped(self) -> None:
-        """Count a jump back in time; rates begin anew."""
-        with self._lock:
-            self._time_jumps += 1
-            self._image_times.clear()
-            self._camera_info_times.clear()
 
-    def refused(self, reason: str, text: str) -> None:
-        """Count an image without an answer; 'defect' is an error that nobody foresaw."""
-        with self._lock:
-            self._refused[reason] += 1
-            self._last_error = text
-            self._second.refused += 1
-            self._second.defects += reason == 'defect'
-
-    def answered(
-        self,
-        confidence: float,
-        timings: Mapping[str, float],
-        age_s: float,
-        used_consensus: bool = False,
-    ) -> None:
-        """Count a published pose with its seconds per stage and its age at publication."""
-        with self._lock:
-            self._answered += 1
-            self._by_consensus += used_consensus
-            self._answered_at = time.monotonic()
-            self._confidence = confidence
-            self._second.answered += 1
-            self._second.ages.append(age_s)
-            for stage, seconds in timings.items():
-                self._second.timings.setdefault(stage, []).append(seconds)
-
-    def gate_reopened(self) -> None:
-        """Count poses that overruled the last accepted one."""
-        with self._lock:
-            self._gate_reopened += 1
-
-    def transform_missing(self, text: str) -> None:
-        """Count a published pose whose transform could not be published."""
-        with self._lock:
-            self._without_transform += 1
-            self._second.without_transform += 1
-            self._last_error = text
-
-    def report(self, name: str, inputs: Inputs) -> DiagnosticStatus:
-        """Status of the last second; begins the next one."""
-        with self._lock:
-            second, self._second = self._second, _Second()
-            rates = self._rates()
-            state = self._state(inputs.tracking)
-            level, message = self._judge(second, rates, inputs, state)
-            values = {'state': state.value, **self._values(second, rates, inputs)}
-        return DiagnosticStatus(
-            level=level,
-            name=name,
-            message=': '.join(part for part in (state.value, message) if part),
-            hardware_id=inputs.device,
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+def _warning(summary: Summary, inputs: Inputs) -> str:
+    """The most important thing that is wrong although poses may come; empty if none."""
+    second = summary.second
+    if not summary.images_come and summary.since_start_s > _SILENCE_S:
+        what = f'no image on {inputs.image_topic} ({inputs.image_publishers} publishers)'
+        if inputs.image_publishers and summary.camera_infos_come:
+            return (
+                f'{what}, though CameraInfo comes: are they lost on the way? {_FOR_LARGE_IMAGES}'
+            )
+        return f'{what}: check the remapping, image_transport and the QoS'
+    if summary.images_come and not inputs.has_camera_info:
+        return f'no CameraInfo on {inputs.camera_info_topic}'
+    if inputs.map_change.startswith('refused'):
+        return f'the old map is kept, the new one {inputs.map_change}'
+    if second.refused or second.without_transform:
+        return summary.last_error
+    if second.ages and max(second.ages) > _OLD_S:
+        return (
+            f'poses are {max(second.ages):.1f} s old when published: set use_sim_time for a bag, '
+            "synchronise the clocks of camera and robot, or lower the camera's rate"
         )
+    if second.ages and min(second.ages) < -_AHEAD_S:
+        return (
+            f'images are stamped {-min(second.ages):.1f} s ahead of the clock: set use_sim_time '
+            'for a simulation, or synchronise the clocks of camera and robot'
+        )
+    if summary.arrived_hz < _LOST_SHARE * summary.made_hz:
+        rates = f'{summary.arrived_hz:.1f} images/s arrive of {summary.made_hz:.1f}'
+        return f'{rates}: {_FOR_LARGE_IMAGES}'
+    return ''
 
-    def _rates(self) -> tuple[float, float]:
-        """Images per second: those that arrived, and those that the camera made."""
-        now = time.monotonic()
-        images, infos = self._image_times, self._camera_info_times
-        while images and images[0][0] < now - _WINDOW_S:
-            images.popleft()
-        while infos and infos[0] < now - _WINDOW_S:
-            infos.popleft()
-        arrived = len(images) / min(_WINDOW_S, max(now - self._started, 1.0))
-        if len(images) < _FEWEST_FOR_RATE:
-            return arrived, 0.0
-        gaps = np.diff([stamp for _, stamp in images]) / 1e9
-        mean, (short, long) = gaps.mean(), np.percentile(gaps, (20, 80))
-        # Lost images leave gaps of several periods; the short ones are the camera's own. The
-        # share holds at any playback speed of a bag, as stamps are compared with stamps only.
-        share = float(mean / max(short, 1e-9))
-        # A throttle takes every nth image, give or take one, and may leave every CameraInfo;
-        # losses leave gaps of any length.
-        infos_per_image = len(infos) / len(images)
-        if (long - short) * infos_per_image > _THROTTLE_JITTER * mean:
-            share = max(share, infos_per_image)
-        return arrived, arrived * share
 
-    def _state(self, tracking: Tracking) -> Tracking:
-        """The gate's state, which only images change, or WAITING if none come."""
-        silent = time.monotonic() - self._answered_at > _WINDOW_S
-        if not self._image_times or (tracking is Tracking.TRACKING and silent):
-            return Tracking.WAITING
-        return tracking
-
-    def _judge(
-        self, second: _Second, rates: tuple[float, float], inputs: Inputs, state: Tracking
-    ) -> tuple[bytes, str]:
-        if second.defects:
-            return DiagnosticStatus.ERROR, f'a defect was caught: {self._last_error}'
-        if state is Tracking.LOST:
-            return DiagnosticStatus.ERROR, f'no pose is accepted: {self._last_error}'
-        if second.refused and not second.answered:
-            return DiagnosticStatus.ERROR, f'all images are refused: {self._last_error}'
-        if not self._image_times and time.monotonic() - self._started > _SILENCE_S:
-            return DiagnosticStatus.WARN, (
-                f'no image on {inputs.image_topic} ({inputs.image_publishers} publishers): check '
-                'the remapping, image_transport and the QoS'
-            )
-        if self._image_times and not inputs.has_camera_info:
-            return DiagnosticStatus.WARN, f'no CameraInfo on {inputs.camera_info_topic}'
-        if second.refused or second.without_transform:
-            return DiagnosticStatus.WARN, self._last_error
-        arrived, made = rates
-        if arrived < _LOST_SHARE * made:
-            return DiagnosticStatus.WARN, (
-                f'{arrived:.1f} images/s arrive of {made:.1f}: start the camera driver with '
-                'config/fastdds_large_images.xml, let it publish reliably, '
-                'or use compressed images'
-            )
-        return DiagnosticStatus.OK, ''
-
-    def _values(
-        self, second: _Second, rates: tuple[float, float], inputs: Inputs
-    ) -> dict[str, str]:
-        values = {
-            'images received': str(self._received),
-            'poses published': str(self._answered),
-            'poses from the consensus': str(self._by_consensus),
-            'images overtaken by newer ones': str(self._overtaken),
-            'images refused': str(sum(self._refused.values())),
-            **{f'refused: {reason}': str(n) for reason, n in sorted(self._refused.items())},
-            'poses without a transform': str(self._without_transform),
-            'last pose overruled': str(self._gate_reopened),
-            'jumps back in time': str(self._time_jumps),
-            'last confidence': '' if self._confidence is None else f'{self._confidence:.3f}',
-            'last error': self._last_error,
-            'input rate (Hz)': f'{rates[0]:.1f}',
-            'camera rate (Hz)': f'{rates[1]:.1f}' if rates[1] else '',
-            'image QoS': 'reliable' if inputs.image_reliable else 'best_effort',
-            'device': inputs.device,
-        }
-        for stage, seconds in second.timings.items():
-            values[f'{stage} (ms)'] = f'{1e3 * sum(seconds) / len(seconds):.1f}'
-        if second.ages:
-            values['age of the image when published (ms)'] = f'{1e3 * max(second.ages):.1f}'
-        return values
+def _values(summary: Summary, inputs: Inputs) -> dict[str, str]:
+    counts, second, trust = summary.counts, summary.second, summary.trust
+    values = {
+        'mode': 'on_demand' if inputs.on_demand else 'continuous',
+        'images received': str(counts.received),
+        'poses published': str(counts.answered),
+        'poses from the consensus': str(counts.by_consensus),
+        'images overtaken by newer ones': str(counts.overtaken),
+        'images skipped': str(counts.skipped.total()),
+        **{f'skipped: {reason}': str(n) for reason, n in sorted(counts.skipped.items())},
+        'images refused': str(counts.refused.total()),
+        **{f'refused: {reason}': str(n) for reason, n in sorted(counts.refused.items())},
+        'poses without a transform': str(counts.without_transform),
+        'last pose overruled': str(counts.gate_reopened),
+        'jumps back in time': str(counts.time_jumps),
+        'last confidence': f'{trust.confidence:.3f}' if trust else '',
+        'last standard deviation (m)': f'{trust.deviation_m:.3f}' if trust else '',
+        'last standard deviation (deg)': f'{np.degrees(trust.deviation_rad):.2f}' if trust else '',
+        'last error': summary.last_error,
+        'input rate (Hz)': f'{summary.arrived_hz:.1f}',
+        'camera rate (Hz)': f'{summary.made_hz:.1f}' if summary.made_hz else '',
+        'image QoS': 'reliable' if inputs.image_reliable else 'best_effort',
+        'map': inputs.map_path,
+        'change of the map': inputs.map_change,
+        'device': inputs.device,
+        'runtime': inputs.runtime,
+    }
+    for stage, seconds in second.timings.items():
+        values[f'{stage} (ms)'] = f'{1e3 * sum(seconds) / len(seconds):.1f}'
+    if second.ages:
+        values['age of the image when published (ms)'] = f'{1e3 * max(second.ages):.1f}'
+    return values

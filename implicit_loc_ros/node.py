@@ -1,4 +1,4 @@
-"""The lifecycle node: topics in, topics out. What happens to an image is in pipeline.py."""
+"""The lifecycle node: topics in, topics out. What lives while it is active is in session.py."""
 
 import time
 from contextlib import suppress
@@ -6,32 +6,29 @@ from dataclasses import replace
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from implicit_loc.errors import CheckpointError
 from implicit_loc.localizer import Localizer
-from implicit_loc_ros.diagnostics import Inputs, Statistics
-from implicit_loc_ros.frames import Frames, PublishedPose
+from implicit_loc_ros.counting import Statistics
+from implicit_loc_ros.declaration import declare_parameters
+from implicit_loc_ros.diagnostics import status_of
+from implicit_loc_ros.frames import Frames
 from implicit_loc_ros.managed_node import ManagedNode
+from implicit_loc_ros.maps import MapChoice, MapLoader, choice_of, load_localizer, refusal
 from implicit_loc_ros.operation import Operation
-from implicit_loc_ros.parameters import ParameterError, Parameters, declare_parameters
-from implicit_loc_ros.pipeline import Frame, Pipeline
+from implicit_loc_ros.outputs import Outputs
+from implicit_loc_ros.parameters import ParameterError, Parameters
+from implicit_loc_ros.pipeline import Surroundings
 from implicit_loc_ros.pose_gate import PoseGate
-from implicit_loc_ros.qos import FittingSubscription
-from implicit_loc_ros.stamps import BACKWARD_JUMP_NS, Arrival, StampGate
+from implicit_loc_ros.session import Session
+from implicit_loc_ros.stamps import BACKWARD_JUMP_NS, StampGate
 from implicit_loc_ros.throttled_log import ThrottledLog
-from implicit_loc_ros.transforms import (
-    pose_stamped,
-    pose_with_covariance_stamped,
-    stamp_to_nanoseconds,
-)
-from implicit_loc_ros.worker import NewestItemWorker
+from implicit_loc_ros.waiting_callers import WaitingCallers
 
 NAME = 'localization_node'
 
@@ -57,33 +54,29 @@ class LocalizationNode(ManagedNode):
         self._log = ThrottledLog(self.logger)
         self._stamp_gate = StampGate()
         self._pose_gate = PoseGate()
+        self._callers = WaitingCallers()
+        self._localizer: Localizer | None = None
+        self._map: MapChoice | None = None
+        self._loader: MapLoader | None = None
+        self._map_refusal = ''
+        self._reverting = False
+        self._frames: Frames | None = None
+        self._session: Session | None = None
+        self._statistics = Statistics()
         self._operation = Operation(
             self,
             self._pose_gate,
+            self._callers,
             parameters=lambda: self.parameters,
-            is_active=lambda: self._worker is not None,
+            active=lambda: self._session,
             log=self._log,
         )
-        self._statistics = Statistics()
-        self._localizer: Localizer | None = None
-        self._frames: Frames | None = None
-        self._worker: NewestItemWorker[Frame] | None = None
-        self._camera_info: CameraInfo | None = None
-        self._waiting: Image | CompressedImage | None = None
-        self._poses = self.create_publisher(PoseStamped, '~/pose', 10)
-        self._poses_with_covariance = self.create_publisher(
-            PoseWithCovarianceStamped, '~/pose_with_covariance', 10
-        )
+        self._outputs = Outputs(self, self.parameters.map_frame)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Timers in wall time: diagnostics must not stop with a paused bag.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timers_while_active = [
-            self.create_timer(period, callback, clock=steady, autostart=False)
-            for period, callback in (
-                (_REPORT_PERIOD_S, self._report),
-                (_REVIEW_PERIOD_S, self._review_publishers),
-            )
-        ]
+        self.create_timer(_REPORT_PERIOD_S, self._report, clock=steady)
+        self.create_timer(_REVIEW_PERIOD_S, self._review, clock=steady)
         threshold = JumpThreshold(
             min_forward=None,
             min_backward=Duration(nanoseconds=-BACKWARD_JUMP_NS),
@@ -100,173 +93,127 @@ class LocalizationNode(ManagedNode):
             raise CheckpointError(
                 "the parameter 'checkpoint' is empty: set it to a trained .safetensors file"
             )
-        if parameters.torch_threads:
-            torch.set_num_threads(parameters.torch_threads)
         start = time.monotonic()
-        localizer = Localizer.load(parameters.checkpoint, parameters.device, parameters.solver)
+        localizer = load_localizer(parameters)
         seconds = localizer.warm_up()
         if self._frames is None:
             self._frames = Frames(self, parameters)
-        self._localizer = localizer
+        self._localizer, self._map = localizer, choice_of(parameters)
+        self._map_refusal = ''
+        self._loader = MapLoader()
         camera = localizer.description.training_camera
         self.logger.info(
             f'{parameters.checkpoint} of {localizer.description.dataset!r} '
-            f'({camera.width}x{camera.height}) on {localizer.device}: '
+            f'({camera.width}x{camera.height}) on {localizer.runtime.name}: '
             f'loaded in {time.monotonic() - start:.1f} s, {1e3 * seconds:.1f} ms per image'
         )
 
     def activate(self) -> None:
         """Start the worker and subscribe."""
         assert self._localizer is not None
+        assert self._map is not None
         assert self._frames is not None
-        self._stamp_gate.reset()
-        self._pose_gate.reset()
-        self._camera_info = self._waiting = None
         self._statistics = Statistics()
-        pipeline = Pipeline(
-            localizer=self._localizer,
+        around = Surroundings(
             frames=self._frames,
             stamp_gate=self._stamp_gate,
             pose_gate=self._pose_gate,
             statistics=self._statistics,
+            callers=self._callers,
             log=self._log,
+            outputs=self._outputs,
             parameters=lambda: self.parameters,
-            publish=self._publish,
             now=lambda: int(self.get_clock().now().nanoseconds),
         )
-        self._worker = NewestItemWorker(pipeline.process, 'localizer', pipeline.warm_up)
-        compressed = self.parameters.image_transport == 'compressed'
-        self._images: FittingSubscription[Image | CompressedImage] = FittingSubscription(
-            self,
-            CompressedImage if compressed else Image,
-            'image/compressed' if compressed else 'image',
-            self._on_image,
-            self.parameters.qos,
-        )
-        self._camera_infos: FittingSubscription[CameraInfo] = FittingSubscription(
-            self, CameraInfo, 'camera_info', self._on_camera_info, self.parameters.qos
-        )
-        for timer in self._timers_while_active:
-            timer.reset()
+        self._session = Session(self, around, self._localizer, self._map)
 
     def deactivate(self) -> None:
         """Unsubscribe and stop the worker."""
-        if self._worker is None:
-            return
-        for timer in self._timers_while_active:
-            timer.cancel()
-        self._images.destroy()
-        self._camera_infos.destroy()
-        # A new epoch, so that a frame that is still computed is not published.
-        self._stamp_gate.reset()
-        worker, self._worker = self._worker, None
-        if not worker.stop():
+        session, self._session = self._session, None
+        if session is not None and not session.close():
             self.logger.warning('the worker has not ended yet')
 
     def close(self) -> None:
         """Stop the worker and free the network; harmless when nothing runs."""
         self.deactivate()
-        self._localizer = None
+        if self._loader is not None:
+            self._loader.stop()
+        self._localizer = self._map = self._loader = None
         # Else the memory stays with PyTorch; without CUDA, or after its failure, there is none.
         with suppress(RuntimeError):
             torch.cuda.empty_cache()
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
-        stamp = stamp_to_nanoseconds(message.header.stamp)
-        self._statistics.image_received(stamp)
-        if stamp == 0:
-            # To TF it means 'the newest': the pose would get another time's odometry.
-            self._refuse_unseen('no stamp', 'its stamp is 0: let the camera driver set it')
-            return
-        arrival = self._stamp_gate.arrive(stamp)
-        if arrival is Arrival.LATE:
-            self._refuse_unseen('stale', 'its stamp is not after that of the image before it')
-            return
-        if arrival is Arrival.JUMP:
-            self._on_time_jump('the stamps of the images')
-        if self._camera_info is None:
-            # The CameraInfo of the very first image often comes right behind it.
-            if self._waiting is not None:
-                text = f'no CameraInfo has come on {self._camera_infos.topic_name}'
-                self._refuse_unseen('no CameraInfo', text)
-            self._waiting = message
-            return
-        self._submit(message, self._camera_info)
-
-    def _on_camera_info(self, message: CameraInfo) -> None:
-        self._statistics.camera_info_received()
-        self._camera_info = message
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            self._submit(waiting, message)
-
-    def _submit(self, message: Image | CompressedImage, camera_info: CameraInfo) -> None:
-        if self._worker is None:
-            return
-        if self._worker.submit(Frame(message, camera_info, self._stamp_gate.epoch)):
-            self._statistics.overtaken()
-
-    def _refuse_unseen(self, reason: str, text: str) -> None:
-        self._statistics.refused(reason, text)
-        self._log.warning(reason, f'image not localized: {text}')
-
-    def _publish(self, image: Image | CompressedImage, pose: PublishedPose) -> None:
-        stamp, frame = image.header.stamp, self.parameters.map_frame
-        try:
-            if pose.transform is not None and self._frames is not None:
-                self._frames.broadcast(pose.transform)
-            self._poses.publish(pose_stamped(stamp, frame, pose.map_from_body))
-            self._poses_with_covariance.publish(
-                pose_with_covariance_stamped(stamp, frame, pose.map_from_body, pose.covariance)
-            )
-        except Exception:
-            # A shutdown takes the publishers away at any moment.
-            if self.context.ok():
-                raise
-
     def _on_clock_jump(self, jump: TimeJump) -> None:
         self._stamp_gate.reset()
-        self._on_time_jump('the clock')
+        if self._session is not None:
+            self._session.time_jumped('the clock')
 
-    def _on_time_jump(self, what: str) -> None:
-        self._waiting = None
-        self._pose_gate.reset()
-        self._statistics.time_jumped()
-        if self._frames is not None:
-            self._frames.clear()
-        self._log.warning('time jump', f'{what} jumped: starting anew')
+    def _review(self) -> None:
+        if self._session is not None:
+            self._session.review()
+        loading = self._loader.take() if self._loader is not None else None
+        if loading is None:
+            return
+        if loading.localizer is None:
+            self._keep_map(loading.error)
+            return
+        self._localizer, self._map = loading.localizer, loading.choice
+        if self._session is not None:
+            self._session.change_map(self._localizer, self._map)
 
-    def _review_publishers(self) -> None:
-        self._images.review()
-        self._camera_infos.review()
+    def _keep_map(self, error: str) -> None:
+        """Say why the next map is none, and let the parameters name the one in use."""
+        assert self._map is not None
+        self._map_refusal = error.splitlines()[0]
+        text = f'the map stays {self._map.checkpoint}, the new one is refused: {error}'
+        self._log.error('map refused', text)
+        self._reverting = True
+        try:
+            self.set_parameters(
+                [
+                    Parameter('checkpoint', value=self._map.checkpoint),
+                    Parameter('world_alignment', value=list(self._map.world_alignment)),
+                ]
+            )
+        finally:
+            self._reverting = False
+
+    def _map_change(self) -> str:
+        wish = self._loader.wish if self._loader is not None else None
+        if wish is not None:
+            return f'loading {wish.checkpoint}'
+        if self._map_refusal:
+            return f'refused: {self._map_refusal}'
+        if self._session is not None and self._session.is_changing_map and self._map is not None:
+            return f'warming up {self._map.checkpoint}'
+        return ''
 
     def _report(self) -> None:
-        assert self._localizer is not None
-        status = self._statistics.report(
-            f'{self.get_fully_qualified_name().lstrip("/")}: localization',
-            Inputs(
-                image_topic=self._images.topic_name,
-                image_publishers=self._images.publisher_count(),
-                image_reliable=self._images.reliable,
-                camera_info_topic=self._camera_infos.topic_name,
-                has_camera_info=self._camera_info is not None,
-                device=str(self._localizer.device),
-                tracking=self._pose_gate.state,
-            ),
-        )
+        if self._session is None:
+            return
+        name = f'{self.get_fully_qualified_name().lstrip("/")}: localization'
+        inputs = self._session.inputs(self._map_change())
+        status = status_of(name, self._statistics.summary(), inputs)
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
     def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         try:
-            self._with(changes)
+            changed = self._with(changes)
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        names_map = any(change.name == 'checkpoint' for change in changes)
+        if names_map and not self._reverting and (reason := refusal(choice_of(changed))):
+            return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
 
     def _take_parameters(self, changes: list[Parameter]) -> None:
         self.parameters = self._with(changes)
+        concerns_map = {change.name for change in changes} & {'checkpoint', 'world_alignment'}
+        if concerns_map and self._loader is not None and not self._reverting:
+            self._map_refusal = ''
+            self._loader.begin(self.parameters)
 
     def _with(self, changes: list[Parameter]) -> Parameters:
         known = {c.name: c.value for c in changes if hasattr(self.parameters, c.name)}

@@ -1,43 +1,46 @@
-"""What people tell a running node: where it is, or to forget where it was."""
+"""What people tell a running node: where it is, to forget where it was, to pause, to look once."""
 
 from collections.abc import Callable
+from typing import Protocol
 
-import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from std_srvs.srv import Trigger
+from rclpy.task import Future
+from std_srvs.srv import SetBool, Trigger
 
-from implicit_loc.errors import ImplicitLocError
+from implicit_loc_ros.initial_pose import InitialPoseError, initial_pose_from_message
 from implicit_loc_ros.parameters import Parameters
-from implicit_loc_ros.pose_gate import InitialPose, PoseGate
+from implicit_loc_ros.pose_gate import PoseGate
 from implicit_loc_ros.throttled_log import ThrottledLog
-from implicit_loc_ros.transforms import FloatArray, matrix_from_pose
+from implicit_loc_ros.waiting_callers import WaitingCallers
 
 INITIAL_POSE_TOPIC = 'initialpose'
 
-# Tools round quaternions to a few digits.
-_UNIT_TOLERANCE = 1e-2
-# Of the largest entry of a covariance: rounding of another program's arithmetic.
-_COVARIANCE_TOLERANCE = 1e-6
-
-# x forward (REP-103), and the optical axis.
-_FORWARD_OF_BASE = np.array([1.0, 0.0, 0.0])
-_FORWARD_OF_CAMERA = np.array([0.0, 0.0, 1.0])
+_NOT_ACTIVE = 'the node is not active'
 
 
-class InitialPoseError(ImplicitLocError):
-    """An initial pose is none, or in another frame."""
+class Pausable(Protocol):
+    """What is paused and goes on."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether images are looked at."""
+
+    def enable(self, enabled: bool) -> None:
+        """Look at images, or publish nothing from now on."""
 
 
 class Operation:
-    """The service `~/reset` and the topic `initialpose`, which open the gate of an active node.
+    """The node's services, and the topic `initialpose`; each answers in every lifecycle state.
 
     Args:
-        node: that offers them, in every state of its lifecycle.
-        gate: to be opened.
+        node: that offers them.
+        gate: that a reset and an initial pose open.
+        callers: who wait for the next image.
         parameters: the current ones.
-        is_active: whether the node localizes.
+        active: what localizes; None while the node is not active.
         log: for what was asked.
     """
 
@@ -45,16 +48,27 @@ class Operation:
         self,
         node: Node,
         gate: PoseGate,
+        callers: WaitingCallers,
         parameters: Callable[[], Parameters],
-        is_active: Callable[[], bool],
+        active: Callable[[], Pausable | None],
         log: ThrottledLog,
     ) -> None:
+        self._node = node
         self._gate = gate
+        self._callers = callers
         self._parameters = parameters
-        self._is_active = is_active
+        self._active = active
         self._log = log
-        self._service = node.create_service(Trigger, '~/reset', self._reset)
-        self._subscription = node.create_subscription(
+        node.create_service(Trigger, '~/reset', self._reset)
+        node.create_service(SetBool, '~/enable', self._enable)
+        # A group of its own: while a caller waits, the other groups go on.
+        node.create_service(
+            Trigger,
+            '~/localize_once',
+            self._localize_once,
+            callback_group=ReentrantCallbackGroup(),
+        )
+        node.create_subscription(
             PoseWithCovarianceStamped,
             INITIAL_POSE_TOPIC,
             self._expect,
@@ -64,17 +78,53 @@ class Operation:
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._gate.reset()
         response.success = True
-        if self._is_active():
+        if self._active() is not None:
             response.message = 'the last pose is forgotten: the next confident one is accepted'
         else:
-            response.message = 'the node is not active: it holds no pose that could be forgotten'
+            response.message = f'{_NOT_ACTIVE}: it holds no pose that could be forgotten'
         self._log.info('reset', f'reset: {response.message}')
+        return response
+
+    def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        active = self._active()
+        wanted = 'enabled' if request.data else 'paused'
+        response.success = active is not None
+        if active is None:
+            response.message = f'{_NOT_ACTIVE}: its activation enables localization'
+        elif active.enabled == request.data:
+            response.message = f'localization is {wanted} already'
+        else:
+            active.enable(request.data)
+            then = 'it starts anew' if request.data else 'nothing more is published'
+            response.message = f'localization is {wanted}: {then}'
+        self._log.info('enable', response.message)
+        return response
+
+    async def _localize_once(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        active = self._active()
+        if active is None or not active.enabled:
+            remedy = 'activate it' if active is None else 'call ~/enable with true'
+            state = _NOT_ACTIVE if active is None else 'localization is paused'
+            response.message = f'{state}: {remedy}'
+            return response
+        future = Future(executor=self._node.executor)
+
+        def answer(success: bool, text: str) -> None:
+            future.set_result((success, text if success else f'no pose: {text}'))
+            # Until something wakes it, an executor does not see that a coroutine can go on.
+            if (executor := self._node.executor) is not None:
+                executor.wake()
+
+        self._callers.ask(answer)
+        response.success, response.message = await future
         return response
 
     def _expect(self, message: PoseWithCovarianceStamped) -> None:
         try:
-            if not self._is_active():
-                raise InitialPoseError('the node is not active, and activation starts anew')
+            if self._active() is None:
+                raise InitialPoseError(f'{_NOT_ACTIVE}, and activation starts anew')
             parameters = self._parameters()
             pose = initial_pose_from_message(
                 message, parameters.map_frame, parameters.publishes_base
@@ -85,56 +135,3 @@ class Operation:
         self._gate.expect(pose)
         position = ', '.join(f'{value:.2f}' for value in pose.map_from_body[:3, 3])
         self._log.info('initial pose', f'initial pose ({position}) taken: the next must agree')
-
-
-def initial_pose_from_message(
-    message: PoseWithCovarianceStamped, map_frame: str, of_base: bool
-) -> InitialPose:
-    """Check an initial pose; its stamp does not matter.
-
-    A variance of 0 of z means that the height is not stated. One of roll or pitch, as RViz sends
-    it, means that only the heading is: x of the pose points where the body looks.
-
-    Args:
-        message: pose of the body that the node publishes.
-        map_frame: in which it must be.
-        of_base: the body is the base, else the camera.
-
-    Raises:
-        InitialPoseError: another frame, a value that is not finite, a quaternion that is not
-            unit, or a covariance that is none or states no variance of x, y and yaw.
-    """
-    frame = message.header.frame_id
-    if frame != map_frame:
-        raise InitialPoseError(f'it is in the frame {frame!r}, but the map is {map_frame!r}')
-    position, q = message.pose.pose.position, message.pose.pose.orientation
-    values = (position.x, position.y, position.z, q.x, q.y, q.z, q.w)
-    if not np.isfinite(values).all():
-        raise InitialPoseError('its position or orientation is not finite')
-    length = float(np.linalg.norm(values[3:]))
-    if abs(length - 1.0) > _UNIT_TOLERANCE:
-        raise InitialPoseError(f'its quaternion has length {length:.3g}, not 1')
-    covariance = np.array(message.pose.covariance, dtype=np.float64).reshape(6, 6)
-    _check_covariance(covariance)
-    states_tilt = covariance[3, 3] > 0 and covariance[4, 4] > 0
-    forward = _FORWARD_OF_BASE if of_base else _FORWARD_OF_CAMERA
-    return InitialPose(
-        map_from_body=matrix_from_pose(message.pose.pose),
-        covariance=covariance,
-        states_height=bool(covariance[2, 2] > 0),
-        heading_of=None if states_tilt else forward,
-    )
-
-
-def _check_covariance(covariance: FloatArray) -> None:
-    if not np.isfinite(covariance).all():
-        raise InitialPoseError('its covariance is not finite')
-    variances = covariance.diagonal()
-    if min(variances[[0, 1, 5]]) <= 0 or min(variances) < 0:
-        raise InitialPoseError('its covariance must have variances > 0 of x, y and yaw')
-    # Entries of 1 at most: the decomposition must not overflow.
-    scaled = covariance / np.abs(covariance).max()
-    if np.abs(scaled - scaled.T).max() > _COVARIANCE_TOLERANCE:
-        raise InitialPoseError('its covariance is not symmetric')
-    if np.linalg.eigvalsh(scaled)[0] < -_COVARIANCE_TOLERANCE:
-        raise InitialPoseError('its covariance has a negative eigenvalue')

@@ -1,21 +1,17 @@
-"""Parameters of the node: plain data, declared, described and validated in one place."""
+"""Parameters of the node: plain data, described and validated in one place."""
 
 import math
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
-
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import (
-    InvalidParameterTypeException,
-    InvalidParameterValueException,
-    ParameterUninitializedException,
-)
-from rclpy.node import Node
 
 from implicit_loc.confidence import LEAST_CONFIDENCE
 from implicit_loc.errors import ImplicitLocError
+from implicit_loc.runtimes import CHOICES
 from implicit_loc.solvers import DEFAULT_SOLVER, SOLVERS
 from implicit_loc_ros.pose_gate import GateLimits
+
+# Quaternions are written with a few digits.
+_UNIT_TOLERANCE = 1e-2
 
 TF_MODES = ('none', 'map_to_camera', 'map_to_base', 'map_to_odom')
 # The pose of the base needs the camera's extrinsic from TF.
@@ -50,10 +46,27 @@ class Parameters:
         ParameterError: a value is not among its choices, out of range, or contradicts another.
     """
 
-    checkpoint: str = _parameter('', 'Path of the trained .safetensors file.')
+    checkpoint: str = _parameter(
+        '',
+        'Path of the trained .safetensors file; a new one is loaded beside the old one.',
+        changes_at_run_time=True,
+    )
+    world_alignment: tuple[float, ...] = _parameter(
+        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+        "The checkpoint's world in map_frame: x y z (m) qx qy qz qw.",
+        changes_at_run_time=True,
+    )
     device: str = _parameter('auto', 'Where the network runs: auto, cpu, cuda or cuda:N.')
-    torch_threads: int = _parameter(
-        0, 'CPU threads of the network; 0 = as PyTorch decides.', limits=(0, 1024)
+    runtime: str = _parameter(
+        'auto',
+        'How the network is executed; auto = a CUDA graph on a GPU, ONNX Runtime on a CPU; '
+        'what is not installed gives way to the next best.',
+        choices=CHOICES,
+    )
+    threads: int = _parameter(
+        0,
+        'CPU threads of PyTorch and of ONNX Runtime; 0 = as PyTorch decides.',
+        limits=(0, 1024),
     )
     solver: str = _parameter(
         DEFAULT_SOLVER,
@@ -62,6 +75,18 @@ class Parameters:
     )
     autostart: bool = _parameter(
         True, 'Configure and activate at start; false waits for a lifecycle manager.'
+    )
+    mode: str = _parameter(
+        'continuous',
+        'continuous looks at every image, on_demand only at those that ~/localize_once asks for.',
+        choices=('continuous', 'on_demand'),
+        changes_at_run_time=True,
+    )
+    max_rate: float = _parameter(
+        0.0,
+        'At most so many images per second are looked at, Hz of their stamps; 0 = all.',
+        limits=(0.0, 1000.0),
+        changes_at_run_time=True,
     )
     image_transport: str = _parameter(
         'raw',
@@ -167,6 +192,7 @@ class Parameters:
         if self.tf_mode in TF_MODES_OF_THE_BASE and self.pose_of == 'camera':
             raise ParameterError(f"'pose_of' is 'camera', but {self.tf_mode} is about the base")
         self._check_that_frames_differ()
+        _check_transform('world_alignment', self.world_alignment)
 
     @property
     def publishes_base(self) -> bool:
@@ -204,46 +230,6 @@ class Parameters:
             )
 
 
-def declare_parameters(node: Node) -> Parameters:
-    """Declare every parameter on a node and return the values that the user gave.
-
-    Raises:
-        ParameterError: with the name, what was found and what is allowed.
-    """
-    return Parameters(**{item.name: _declare(node, item) for item in fields(Parameters)})
-
-
-def _declare(node: Node, item: 'Field[Any]') -> Any:
-    if item.default is MISSING:
-        raise TypeError(f'the parameter {item.name} has no default')
-    try:
-        return node.declare_parameter(item.name, item.default, _descriptor(item)).value
-    except InvalidParameterTypeException as error:
-        kind = type(item.default).__name__
-        hint = (
-            f'write {item.default!r} with a decimal point' if kind == 'float' else 'see its yaml'
-        )
-        raise ParameterError(f'{item.name!r} must be of type {kind} ({hint}): {error}') from error
-    except (InvalidParameterValueException, ParameterUninitializedException) as error:
-        raise ParameterError(f'{item.name!r}: {error}') from error
-
-
-def _descriptor(item: 'Field[Any]') -> ParameterDescriptor:
-    choices, limits = item.metadata['choices'], item.metadata['limits']
-    descriptor = ParameterDescriptor(
-        description=item.metadata['description'],
-        additional_constraints=f'One of: {", ".join(choices)}.' if choices else '',
-        read_only=not item.metadata['changes_at_run_time'],
-    )
-    if limits and isinstance(item.default, int):
-        low, high = (int(limit) for limit in limits)
-        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high)]
-    elif limits:
-        low, high = limits
-        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-    return descriptor
-
-
 def _check_value(item: 'Field[Any]', value: Any) -> None:
     choices, limits = item.metadata['choices'], item.metadata['limits']
     if choices and value not in choices:
@@ -255,3 +241,15 @@ def _check_value(item: 'Field[Any]', value: Any) -> None:
         )
     if item.name.endswith('_frame') and value.startswith('/'):
         raise ParameterError(f'{item.name!r} is {value!r}: TF frames have no leading slash')
+
+
+def _check_transform(name: str, values: tuple[float, ...]) -> None:
+    if len(values) != 7 or not all(math.isfinite(value) for value in values):
+        raise ParameterError(
+            f'{name!r} is {list(values)}: it must be seven finite numbers, x y z qx qy qz qw'
+        )
+    length = math.hypot(*values[3:])
+    if abs(length - 1.0) > _UNIT_TOLERANCE:
+        raise ParameterError(
+            f'the quaternion of {name!r} has length {length:.3g}, not 1: qx qy qz qw, w last'
+        )

@@ -1,5 +1,7 @@
 """Matrices <-> messages, and the covariance of another point of the same rigid body."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -92,6 +94,23 @@ def base_covariance(
     return symmetric
 
 
+def aligned_covariance(covariance: FloatArray, map_from_world: FloatArray) -> FloatArray:
+    """Covariance of a body's pose in the map from that in the world, both (6, 6).
+
+    Errors of position and rotation turn with the axes; the body stays the same, so that no lever
+    arm comes in.
+
+    Args:
+        covariance: x y z and rotation about the fixed axes of the world.
+        map_from_world: (4, 4).
+    """
+    turn = np.kron(np.eye(2), map_from_world[:3, :3])
+    turned: FloatArray = turn @ covariance @ turn.T
+    # The two triangles are rounded differently.
+    symmetric: FloatArray = (turned + turned.T) / 2
+    return symmetric
+
+
 def quaternion_message(rotation: FloatArray) -> Quaternion:
     """Unit quaternion with w >= 0 of a rotation matrix, (3, 3)."""
     # Rodrigues also projects onto the nearest rotation, so the quaternion is exactly unit.
@@ -150,6 +169,12 @@ def matrix_from_transform(transform: Transform) -> FloatArray:
 def matrix_from_pose(pose: Pose) -> FloatArray:
     """(4, 4) of a Pose; its quaternion need not be exactly unit."""
     return _matrix(pose.position, pose.orientation)
+
+
+def matrix_from_values(values: Sequence[float]) -> FloatArray:
+    """(4, 4) of x y z qx qy qz qw; the quaternion need not be exactly unit."""
+    x, y, z, qx, qy, qz, qw = values
+    return _matrix(Point(x=x, y=y, z=z), Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 
 def _matrix(position: Point | Vector3, q: Quaternion) -> FloatArray:

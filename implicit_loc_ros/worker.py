@@ -27,9 +27,15 @@ class NewestItemWorker(Generic[Item]):
         self._condition = threading.Condition()
         self._item: Item | None = None
         self._stopping = False
+        self._prepared = threading.Event()
         # A daemon: a driver call that hangs must not keep a stopped process alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the first job is done."""
+        return self._prepared.is_set()
 
     def submit(self, item: Item) -> bool:
         """Hand over an item.
@@ -59,6 +65,7 @@ class NewestItemWorker(Generic[Item]):
     def _run(self) -> None:
         if self._prepare is not None:
             self._prepare()
+        self._prepared.set()
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._stopping or self._item is not None)

@@ -188,6 +188,20 @@ class Peer:
             f'the pose of image {stamp}',
         )
 
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        """What a service of the node answers."""
+        future = self.ask(kind, name, request)
+        return self.wait(lambda: future.done() and future.result(), f'an answer of {name}')
+
+    def ask(self, kind: Any, name: str, request: Any) -> Any:
+        """The future answer of a service of the node."""
+        client = self.node.create_client(kind, f'localization_node/{name}')
+        # On a busy machine the node's imports take long.
+        assert client.wait_for_service(180), f'no service {name}'
+        # The service learns of its client on its own; an answer before that is lost.
+        time.sleep(0.3)
+        return client.call_async(request)
+
     def transform(self, pose: Any) -> Any:
         """The transform with a pose's stamp."""
         stamp = pose.header.stamp
@@ -232,6 +246,8 @@ def start(tiny_checkpoint: Path, make_peer: Any, request: Any) -> Iterator[Calla
     def run(**parameters: str) -> Any:
         # The confidence of a network that was never trained is as it happens.
         values = {'checkpoint': str(tiny_checkpoint), 'device': 'cpu', 'min_confidence': '0.0'}
+        # Exporting the network for another runtime takes seconds.
+        values['runtime'] = 'eager'
         values |= parameters
         arguments = ['--ros-args', '-r', f'__ns:={namespace}']
         for name, value in values.items():

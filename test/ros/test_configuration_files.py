@@ -23,10 +23,13 @@ LAUNCH = ROOT / 'launch' / 'localization.launch.py'
 def test_the_yaml_file_lists_every_parameter_with_its_default() -> None:
     content = yaml.safe_load((CONFIG / 'localization.yaml').read_text())
     listed = content['/**']['ros__parameters']
-    assert listed == {item.name: item.default for item in fields(Parameters)}
-    assert {name: type(value) for name, value in listed.items()} == {
+    # YAML has lists, a frozen default is a tuple.
+    found = {k: tuple(v) if isinstance(v, list) else v for k, v in listed.items()}
+    assert found == {item.name: item.default for item in fields(Parameters)}
+    assert {name: type(value) for name, value in found.items()} == {
         item.name: type(item.default) for item in fields(Parameters)
     }
+    assert {type(value) for value in found['world_alignment']} == {float}
 
 
 def test_every_parameter_in_the_yaml_file_has_a_comment() -> None:

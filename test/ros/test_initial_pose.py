@@ -14,7 +14,7 @@ pytest.importorskip('std_srvs', reason='std_srvs is not installed')
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from scipy.spatial.transform import Rotation
 
-from implicit_loc_ros.operation import InitialPoseError, initial_pose_from_message
+from implicit_loc_ros.initial_pose import InitialPoseError, initial_pose_from_message
 
 FULL = (0.25, 0.25, 0.1, 0.01, 0.01, 0.07)
 # As RViz sends it.

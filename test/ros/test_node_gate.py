@@ -75,15 +75,6 @@ def told(start: Start, messages: Any, monkeypatch: pytest.MonkeyPatch) -> Told:
     return told
 
 
-def call(peer: Any, kind: Any, name: str, request: Any) -> Any:
-    client = peer.node.create_client(kind, f'localization_node/{name}')
-    assert client.wait_for_service(10)
-    # The service learns of its client on its own; an answer before that is lost.
-    time.sleep(0.3)
-    future = client.call_async(request)
-    return peer.wait(lambda: future.done() and future.result(), f'an answer of {name}')
-
-
 def initial_pose(x: float, frame: str = 'map', variance: float = 0.25) -> Any:
     """As RViz sends it: height, roll and pitch have variance 0."""
     message = PoseWithCovarianceStamped()
@@ -124,7 +115,7 @@ def test_a_jump_waits_for_poses_that_agree(told: Told) -> None:
 
 def test_a_reset_opens_the_gate(told: Told) -> None:
     told.play()
-    answer = call(told.peer, Trigger, 'reset', Trigger.Request())
+    answer = told.peer.call(Trigger, 'reset', Trigger.Request())
     assert answer.success
     assert 'the last pose is forgotten' in answer.message
     assert told.peer.counters()['state'] == 'WAITING'
@@ -135,8 +126,8 @@ def test_a_reset_opens_the_gate(told: Told) -> None:
 def test_a_reset_is_answered_by_a_node_that_is_not_active(told: Told) -> None:
     deactivate = Transition(id=Transition.TRANSITION_DEACTIVATE)
     request = ChangeState.Request(transition=deactivate)
-    assert call(told.peer, ChangeState, 'change_state', request).success
-    answer = call(told.peer, Trigger, 'reset', Trigger.Request())
+    assert told.peer.call(ChangeState, 'change_state', request).success
+    answer = told.peer.call(Trigger, 'reset', Trigger.Request())
     assert 'not active' in answer.message
 
 

@@ -28,7 +28,7 @@ from tf2_msgs.msg import TFMessage
 def start_node(log: Path, namespace: str, **parameters: str) -> 'subprocess.Popen[bytes]':
     arguments = ['--ros-args', '-r', f'__ns:={namespace}']
     # The confidence of a network that was never trained is as it happens.
-    own = {'device': 'cpu', 'torch_threads': '1', 'min_confidence': '0.0'}
+    own = {'device': 'cpu', 'runtime': 'eager', 'threads': '1', 'min_confidence': '0.0'}
     for name, value in {**own, **parameters}.items():
         arguments += ['-p', f'{name}:={value}']
     command = [sys.executable, '-m', 'implicit_loc_ros.localization_node', *arguments]
@@ -69,23 +69,13 @@ def world(
             process.wait()
 
 
-def call(peer: Any, kind: Any, name: str, request: Any) -> Any:
-    client = peer.node.create_client(kind, f'localization_node/{name}')
-    # On a busy machine the node's imports take long.
-    assert client.wait_for_service(180), f'no service {name}'
-    # The service learns of its client on its own; an answer before that is lost.
-    time.sleep(0.3)
-    future = client.call_async(request)
-    return peer.wait(lambda: future.done() and future.result(), f'an answer of {name}')
-
-
 def change(peer: Any, transition: int) -> bool:
     request = ChangeState.Request(transition=Transition(id=transition))
-    return bool(call(peer, ChangeState, 'change_state', request).success)
+    return bool(peer.call(ChangeState, 'change_state', request).success)
 
 
 def state(peer: Any) -> str:
-    return str(call(peer, GetState, 'get_state', GetState.Request()).current_state.label)
+    return str(peer.call(GetState, 'get_state', GetState.Request()).current_state.label)
 
 
 def test_an_unconfigured_node_waits_for_its_manager(world: Any, messages: Any) -> None:

@@ -11,7 +11,8 @@ pytest.importorskip('rclpy', reason='rclpy is not installed')
 import rclpy
 from rclpy.parameter import Parameter
 
-from implicit_loc_ros.parameters import ParameterError, Parameters, declare_parameters
+from implicit_loc_ros.declaration import declare_parameters
+from implicit_loc_ros.parameters import ParameterError, Parameters
 
 
 @pytest.fixture(scope='module')
@@ -40,7 +41,7 @@ def test_the_defaults_are_valid_and_complete(make_node: Callable[..., Any]) -> N
     assert declare_parameters(make_node()) == Parameters()
 
 
-def test_every_parameter_is_described_and_only_the_gate_changes_at_run_time(
+def test_every_parameter_is_described_and_only_map_pace_and_gate_change_at_run_time(
     make_node: Callable[..., Any],
 ) -> None:
     node = make_node()
@@ -52,6 +53,10 @@ def test_every_parameter_is_described_and_only_the_gate_changes_at_run_time(
         if not descriptor.read_only:
             changeable.add(item.name)
     assert changeable == {
+        'checkpoint',
+        'world_alignment',
+        'mode',
+        'max_rate',
         'min_confidence',
         'max_speed',
         'max_turn_rate',
@@ -89,7 +94,7 @@ def test_values_of_the_user_arrive(make_node: Callable[..., Any]) -> None:
         ('min_confidence', 1.5, 'out of range'),
         ('min_confidence', float('nan'), 'out of range'),
         ('min_confidence', 0, 'must be of type float'),
-        ('torch_threads', -1, 'out of range'),
+        ('threads', -1, 'out of range'),
         ('solver', 'magic', 'must be one of unweighted, weighted, rigid_ransac, pnp_ransac'),
         ('max_speed', -1.0, 'out of range'),
         ('max_turn_rate', float('inf'), 'out of range'),
@@ -100,6 +105,13 @@ def test_values_of_the_user_arrive(make_node: Callable[..., Any]) -> None:
         ('tf_tolerance_s', -0.1, 'out of range'),
         ('map_frame', '', "'map_frame' is empty"),
         ('base_frame', '/base_link', 'no leading slash'),
+        ('mode', 'sometimes', 'must be one of continuous, on_demand'),
+        ('max_rate', -1.0, 'out of range'),
+        ('world_alignment', [0, 0, 0, 0, 0, 0, 1], 'must be of type list of floats'),
+        ('world_alignment', [0.0, 0.0, 0.0], 'seven finite numbers'),
+        ('world_alignment', [0.0, float('nan'), 0.0, 0.0, 0.0, 0.0, 1.0], 'seven finite numbers'),
+        ('world_alignment', [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0], 'has length 1.41, not 1'),
+        ('world_alignment', [0.0] * 7, 'has length 0, not 1'),
         ('checkpoint', 3, 'must be of type str'),
         ('autostart', 'yes', 'must be of type bool'),
     ],

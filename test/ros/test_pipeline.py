@@ -10,71 +10,13 @@ import pytest
 pytest.importorskip('rclpy', reason='rclpy is not installed')
 pytest.importorskip('tf2_ros', reason='tf2_ros is not installed')
 
+from pipeline_rig import Rig, at, broken, estimate, frames, raising
+
 from implicit_loc.errors import AlignmentError
-from implicit_loc_ros.diagnostics import Inputs, Statistics
-from implicit_loc_ros.frames import PublishedPose, TransformError
 from implicit_loc_ros.parameters import Parameters
-from implicit_loc_ros.pipeline import Frame, Pipeline
-from implicit_loc_ros.pose_gate import PoseGate, Tracking
-from implicit_loc_ros.stamps import StampGate
-from implicit_loc_ros.throttled_log import ThrottledLog
-
-INPUTS = Inputs(
-    image_topic='/image',
-    image_publishers=1,
-    image_reliable=True,
-    camera_info_topic='/camera_info',
-    has_camera_info=True,
-    device='cpu',
-)
-
-
-def estimate(**changes: Any) -> SimpleNamespace:
-    values = {
-        'world_from_camera': np.eye(4),
-        'covariance': np.eye(6) * 0.01,
-        'confidence': 0.8,
-        'used_consensus': False,
-        'timings': {'network': 0.01, 'total': 0.02},
-        **changes,
-    }
-    return SimpleNamespace(**values)
-
-
-class Rig:
-    """A pipeline with everything around it replaced by plain objects."""
-
-    def __init__(self, answer: Callable[[], Any], **parameters: Any) -> None:
-        self.published: list[Any] = []
-        self.lines: list[str] = []
-        self.statistics = Statistics()
-        self.stamp_gate = StampGate()
-        self.pose_gate = PoseGate()
-        self.missing = ''
-        self.parameters = Parameters(**parameters)
-        self.news: list[str] = []
-        logger = SimpleNamespace(
-            warning=self.lines.append, error=self.lines.append, info=self.news.append
-        )
-        self.pipeline = Pipeline(
-            localizer=SimpleNamespace(localize=lambda image, camera: answer()),  # type: ignore[arg-type]
-            frames=self,  # type: ignore[arg-type]
-            stamp_gate=self.stamp_gate,
-            pose_gate=self.pose_gate,
-            statistics=self.statistics,
-            log=ThrottledLog(logger),
-            parameters=lambda: self.parameters,
-            publish=lambda image, pose: self.published.append((image.header.stamp, pose)),
-            now=lambda: 2_000_000_000,
-        )
-
-    def publishable(self, pose: Any, covariance: Any, frame: str, stamp: int) -> PublishedPose:
-        if self.missing == 'extrinsic':
-            raise TransformError('no extrinsic')
-        return PublishedPose(pose, covariance, None, self.missing)
-
-    def values(self) -> dict[str, str]:
-        return {v.key: v.value for v in self.statistics.report('node', INPUTS).values}
+from implicit_loc_ros.pipeline import Frame
+from implicit_loc_ros.pose_gate import Tracking
+from implicit_loc_ros.views import View
 
 
 @pytest.fixture
@@ -91,17 +33,6 @@ def test_a_good_image_is_published_with_its_stamp(frame: Frame) -> None:
     assert values['network (ms)'] == '10.0'
     assert values['age of the image when published (ms)'] == '1000.0'
     assert not rig.lines
-
-
-def raising(error: Exception) -> Callable[[], Any]:
-    def answer() -> Any:
-        raise error
-
-    return answer
-
-
-def broken(**changes: Any) -> Callable[[], Any]:
-    return lambda: estimate(**changes)
 
 
 @pytest.mark.parametrize(
@@ -187,18 +118,6 @@ def test_missing_odometry_leaves_the_pose(frame: Frame) -> None:
     assert rig.lines == ['no odometry']
 
 
-def frames(messages: SimpleNamespace, count: int, first: int = 0) -> list[Frame]:
-    """At 10 Hz, from second 2 on."""
-    stamps = [2_000_000_000 + 100_000_000 * (first + i) for i in range(count)]
-    return [Frame(messages.image(stamp), messages.camera_info(), epoch=0) for stamp in stamps]
-
-
-def at(x: float, **changes: Any) -> SimpleNamespace:
-    moved = np.eye(4)
-    moved[0, 3] = x
-    return estimate(world_from_camera=moved, covariance=np.eye(6) * 1e-4, **changes)
-
-
 def test_a_jump_is_refused_until_enough_agree_and_no_pose_comes_twice(
     messages: SimpleNamespace,
 ) -> None:
@@ -263,3 +182,57 @@ def test_what_the_gate_demands_may_change_between_two_images(messages: SimpleNam
     rig.parameters = Parameters(min_confidence=0.3)
     rig.pipeline.process(second)
     assert len(rig.published) == 1
+
+
+def test_an_aligned_world_turns_pose_and_covariance(frame: Frame) -> None:
+    # 90 degrees about z, and 2 m up.
+    aligned = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]])
+    covariance = np.diag([1.0, 4.0, 9.0, 0.1, 0.2, 0.3]) * 1e-4
+    shown = at(3.0)
+    shown.covariance = covariance
+    rig = Rig(lambda: shown, map_from_world=aligned)
+    rig.pipeline.process(frame)
+    ((_, pose),) = rig.published
+    assert pose.map_from_body[:3, 3] == pytest.approx((0.0, 3.0, 2.0))
+    turned = np.array([4.0, 1.0, 9.0, 0.2, 0.1, 0.3]) * 1e-4
+    assert pose.covariance == pytest.approx(np.diag(turned))
+    assert rig.values()['last standard deviation (m)'] == '0.030'
+
+
+def test_callers_hear_what_became_of_their_image(messages: SimpleNamespace) -> None:
+    rig = Rig(raising(AlignmentError('degenerate')))
+    heard: list[tuple[bool, str]] = []
+    first = rig.callers.image_arrived()
+    rig.callers.ask(lambda success, text: heard.append((success, text)))
+    second = rig.callers.image_arrived()
+    played = frames(messages, 2)
+    # An image that was there before the question is no answer.
+    for frame, number in zip(played, (first, second), strict=True):
+        assert not heard
+        rig.pipeline.process(Frame(frame.message, frame.camera_info, 0, number))
+    assert heard == [(False, 'alignment: degenerate')]
+
+
+def test_views_show_accepted_and_refused_images(messages: SimpleNamespace) -> None:
+    answers = [estimate, raising(AlignmentError('degenerate')), broken(confidence=0.1)]
+    rig = Rig(lambda: answers.pop(0)())
+    rig.watched = True
+    for frame in frames(messages, 3):
+        rig.pipeline.process(frame)
+    assert [view.accepted for view in rig.views] == [True, False, False]
+    assert [view.estimate is None for view in rig.views] == [False, True, False]
+    assert rig.views[1].verdict == 'alignment: degenerate'
+
+
+def test_a_view_that_fails_costs_no_pose(messages: SimpleNamespace) -> None:
+    rig = Rig(estimate)
+
+    def fail(make: Callable[[], View]) -> None:
+        raise ValueError('cannot draw')
+
+    rig.show = fail  # type: ignore[method-assign]
+    for frame in frames(messages, 2):
+        rig.pipeline.process(frame)
+    assert len(rig.published) == 2
+    assert ['cannot draw' in line for line in rig.lines] == [True]
+    assert rig.values()['images refused'] == '0'

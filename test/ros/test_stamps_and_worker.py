@@ -1,12 +1,13 @@
 """Order of stamps, and the thread that takes the newest item."""
 
+import random
 import threading
 
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
 
-from implicit_loc_ros.stamps import Arrival, StampGate
+from implicit_loc_ros.stamps import Arrival, RateLimit, StampGate
 from implicit_loc_ros.throttled_log import ThrottledLog
 from implicit_loc_ros.worker import NewestItemWorker
 
@@ -126,3 +127,51 @@ def test_each_cause_is_logged_once_a_second(monkeypatch: pytest.MonkeyPatch) -> 
     now += 1.1
     log.warning('image', 'c')
     assert lines == ['a', 'b', 'c']
+
+
+def test_a_new_epoch_refuses_what_came_before_and_keeps_the_order() -> None:
+    gate = StampGate()
+    gate.arrive(5 * SECOND)
+    before = gate.epoch
+    assert gate.may_publish(5 * SECOND, before)
+    gate.begin_epoch()
+    assert not gate.may_publish(6 * SECOND, before)
+    assert gate.arrive(4 * SECOND + 1) is Arrival.LATE
+    assert not gate.may_publish(5 * SECOND, gate.epoch)
+
+
+def test_an_epoch_that_is_held_ends_afterwards() -> None:
+    gate = StampGate()
+    ended = threading.Event()
+    with gate.held(gate.epoch) as is_current:
+        assert is_current
+        other = threading.Thread(target=lambda: (gate.begin_epoch(), ended.set()), daemon=True)
+        other.start()
+        assert not ended.wait(0.1)
+        assert gate.may_publish(1, gate.epoch)
+    assert ended.wait(5)
+    with gate.held(gate.epoch - 1) as is_current:
+        assert not is_current
+
+
+@pytest.mark.parametrize('camera_hz', [10.0, 29.97, 30.0, 60.0])
+@pytest.mark.parametrize('max_rate', [1.0, 7.0, 25.0])
+def test_a_rate_is_kept_on_average(camera_hz: float, max_rate: float) -> None:
+    limit = RateLimit()
+    jitter = random.Random(0)
+    stamps = [round((i / camera_hz + jitter.uniform(0, 0.005)) * SECOND) for i in range(600)]
+    taken = [stamp for stamp in stamps if limit.takes(stamp, max_rate)]
+    seconds = (stamps[-1] - stamps[0]) / SECOND
+    assert len(taken) / seconds == pytest.approx(min(max_rate, camera_hz), rel=0.05)
+
+
+def test_a_pause_gives_no_burst() -> None:
+    limit = RateLimit()
+    assert limit.takes(0, 2.0)
+    stamps = [100 * SECOND + i * SECOND // 10 for i in range(10)]
+    assert [limit.takes(stamp, 2.0) for stamp in stamps].count(True) <= 3
+
+
+def test_without_a_rate_every_image_is_taken() -> None:
+    limit = RateLimit()
+    assert all(limit.takes(stamp, 0.0) for stamp in range(10))

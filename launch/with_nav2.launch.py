@@ -1,0 +1,34 @@
+"""The node in the place of AMCL, with a lifecycle manager of its own.
+
+Takes the arguments of localization.launch.py; config/examples/nav2.yaml says more.
+"""
+
+from pathlib import Path
+
+from launch import LaunchDescription
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+SHARE = Path(__file__).resolve().parent.parent
+PARAMETERS = str(SHARE / 'config' / 'examples' / 'nav2.yaml')
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The node, and the manager that configures and activates it."""
+    return LaunchDescription(
+        [
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'localization.launch.py')),
+                launch_arguments={'params_file': PARAMETERS, 'autostart': 'false'}.items(),
+            ),
+            Node(
+                package='nav2_lifecycle_manager',
+                executable='lifecycle_manager',
+                name='lifecycle_manager_localizer',
+                parameters=[PARAMETERS, {'use_sim_time': LaunchConfiguration('use_sim_time')}],
+                output='screen',
+            ),
+        ]
+    )

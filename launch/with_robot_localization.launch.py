@@ -1,0 +1,36 @@
+"""The node as pose0 of robot_localization's filter for map -> odom.
+
+Takes the arguments of localization.launch.py; config/examples/robot_localization.yaml says more.
+"""
+
+from pathlib import Path
+
+from launch import LaunchDescription
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+SHARE = Path(__file__).resolve().parent.parent
+PARAMETERS = str(SHARE / 'config' / 'examples' / 'robot_localization.yaml')
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The node and the filter; odom -> base_link comes from the robot."""
+    return LaunchDescription(
+        [
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'localization.launch.py')),
+                launch_arguments={'params_file': PARAMETERS}.items(),
+            ),
+            Node(
+                package='robot_localization',
+                executable='ekf_node',
+                name='ekf_map',
+                parameters=[PARAMETERS, {'use_sim_time': LaunchConfiguration('use_sim_time')}],
+                # The filter of odom -> base_link has this name already.
+                remappings=[('odometry/filtered', 'odometry/filtered_map')],
+                output='screen',
+            ),
+        ]
+    )

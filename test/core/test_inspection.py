@@ -1,0 +1,56 @@
+"""What an estimate says about single cells."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from implicit_loc.camera import Camera
+from implicit_loc.inspection import cell_centres, reprojection_angles
+
+CAMERA = Camera(96, 64, 60.0, 60.0, 47.5, 31.5)
+STRIDE = 8
+WORLD_FROM_CAMERA = np.eye(4)
+WORLD_FROM_CAMERA[:3, :3] = Rotation.from_euler('xyz', (0.3, -1.0, 2.0)).as_matrix()
+WORLD_FROM_CAMERA[:3, 3] = (5.0, -2.0, 1.0)
+
+
+def estimate(camera_points: np.ndarray) -> Any:
+    world = camera_points @ WORLD_FROM_CAMERA[:3, :3].T + WORLD_FROM_CAMERA[:3, 3]
+    geometry = SimpleNamespace(world_points=world.astype(np.float32), depth=world[..., 2])
+    return SimpleNamespace(world_from_camera=WORLD_FROM_CAMERA, geometry=geometry, camera=CAMERA)
+
+
+def test_a_point_on_the_ray_of_its_cell_has_no_error() -> None:
+    points = CAMERA.rays(STRIDE) * np.linspace(0.5, 20, 96).reshape(8, 12, 1)
+    assert reprojection_angles(estimate(points), STRIDE).max() < 1e-5
+
+
+@pytest.mark.parametrize('angle', [1e-3, 0.2, 2.0, np.pi])
+def test_the_error_is_the_angle_by_which_a_point_is_off(angle: float) -> None:
+    rays = CAMERA.rays(STRIDE).astype(np.float64)
+    # About an axis across each ray.
+    across = np.cross(rays, (0.0, 1.0, 0.0))
+    across /= np.linalg.norm(across, axis=-1, keepdims=True)
+    turned = Rotation.from_rotvec(angle * across.reshape(-1, 3)).apply(rays.reshape(-1, 3))
+    found = reprojection_angles(estimate(3.0 * turned.reshape(rays.shape)), STRIDE)
+    assert found == pytest.approx(angle, abs=1e-5)
+
+
+def test_what_is_not_finite_has_no_angle() -> None:
+    points = 2.0 * CAMERA.rays(STRIDE)
+    points[3, 4] = np.nan
+    missing = np.isnan(reprojection_angles(estimate(points), STRIDE))
+    assert np.argwhere(missing).tolist() == [[3, 4]]
+
+
+def test_cells_look_through_the_pixels_of_the_image_at_its_own_size() -> None:
+    centres = cell_centres(estimate(CAMERA.rays(STRIDE)), STRIDE, 192, 128)
+    assert centres.shape == (8, 12, 2)
+    # The camera of the large image has the same rays through these pixels.
+    large = CAMERA.scaled(192, 128)
+    x, y = centres[5, 7]
+    ray = ((x - large.cx) / large.fx, (y - large.cy) / large.fy)
+    assert ray == pytest.approx(tuple(CAMERA.rays(STRIDE)[5, 7, :2]), abs=1e-6)
