@@ -9,6 +9,7 @@ from bag_player.stamps import shifted
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CameraInfo, Image
 
+from implicit_loc_trainer.bag_writing import new_bag
 from replay.collector import Arrival
 from replay.playback import ANSWERS
 from replay.recording import (
@@ -16,7 +17,6 @@ from replay.recording import (
     IMAGE_TOPIC,
     RECORDED_TOPICS,
     TRUTH_TOPIC,
-    new_bag,
 )
 
 _CLASSES = {CAMERA_INFO_TOPIC: CameraInfo, TRUTH_TOPIC: PoseStamped, IMAGE_TOPIC: Image}

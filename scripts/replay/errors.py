@@ -1,7 +1,5 @@
 """The one kind of error that the demo reports in a single line."""
 
-from implicit_loc.errors import ImplicitLocError
+from implicit_loc_trainer.child_processes import ProcessError as ReplayError
 
-
-class ReplayError(ImplicitLocError):
-    """A process ended, or nothing came back; the message says what helps."""
+__all__ = ['ReplayError']

@@ -6,15 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from replay.child_process import ROOT, Child, running
-from replay.collector import Arrival, Collector
-from replay.errors import ReplayError
-from replay.messages import (
+from implicit_loc_trainer.ros_messages import (
     DIAGNOSTICS_TYPE,
     POSE_TYPE,
     POSE_WITH_COVARIANCE_TYPE,
     TF_TYPE,
 )
+from replay.child_process import ROOT, Child, running
+from replay.collector import Arrival, Collector
+from replay.errors import ReplayError
 from replay.recording import CAMERA_INFO_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC, Frame
 
 NODE_NAME = 'localization_node'
@@ -80,7 +80,7 @@ def replay(
     with Collector(topics) as collector:
         command = node_command(parameters)
         with running('the node', command, logs / 'node.log') as node:
-            _await_active(node, collector)
+            await_active(node, collector, IMAGE_TOPIC)
             command = player_command(bag)
             with running('the bag player', command, logs / 'player.log') as player:
                 while not player.has_ended():
@@ -96,10 +96,14 @@ def replay(
     return collector.arrivals
 
 
-def _await_active(node: Child, collector: Collector) -> None:
-    """An active node subscribes; one that is not active does not."""
+def await_active(node: Child, collector: Collector, topic: str) -> None:
+    """Wait until the node is active: then it subscribes to the topic of its images, never before.
+
+    Raises:
+        ReplayError: it ended, or does not get active.
+    """
     deadline = time.monotonic() + START_PATIENCE_S
-    while not collector.is_subscribed(NODE_NAME, IMAGE_TOPIC):
+    while not collector.is_subscribed(NODE_NAME, topic):
         node.check_alive()
         if time.monotonic() > deadline:
             raise ReplayError(

@@ -1,33 +1,21 @@
 """Posed images as a rosbag2 recording, made once and used again while it is the same."""
 
 import hashlib
-import shutil
 import struct
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import (
-    CompressionFormat,
-    CompressionMode,
-    Reader,
-    ReaderError,
-    StoragePlugin,
-    Writer,
-)
+from rosbags.rosbag2 import Reader, ReaderError
 
+from implicit_loc_trainer.bag_writing import new_bag
 from implicit_loc_trainer.datasets import Sample
-from replay.errors import ReplayError
-from replay.messages import (
+from implicit_loc_trainer.ros_messages import (
     CAMERA_INFO_TYPE,
     IMAGE_TYPE,
     POSE_TYPE,
-    TYPES,
     camera_info_message,
     image_message,
     pose_message,
@@ -106,7 +94,7 @@ def record(path: Path, samples: Iterable[Sample], frames: Iterable[Frame], mark:
         ImplicitLocError: an image cannot be read.
         OSError: the disk is full, or the folder cannot be written.
     """
-    with new_bag(path, RECORDED_TOPICS, mark=mark) as (writer, topics):
+    with new_bag(path, RECORDED_TOPICS, notes={FINGERPRINT_FILE: mark}) as (writer, topics):
         for sample, frame in zip(samples, frames, strict=True):
             contents = {
                 CAMERA_INFO_TOPIC: camera_info_message(frame.stamp, sample.camera),
@@ -115,48 +103,3 @@ def record(path: Path, samples: Iterable[Sample], frames: Iterable[Frame], mark:
             }
             for topic, data in contents.items():
                 writer.write(topics[topic], frame.stamp, data)
-
-
-@contextmanager
-def new_bag(
-    path: Path, types: dict[str, str], mark: str = '', compressed: bool = False
-) -> Iterator[tuple[Writer, dict[str, Connection]]]:
-    """Gives the writer of an mcap bag and its topics; the bag takes its place when it is whole.
-
-    Args:
-        path: folder of the bag; a bag there is replaced.
-        types: message type by topic.
-        mark: fingerprint to be found by `is_recorded`.
-        compressed: with zstd, inside the mcap file: every reader of mcap knows it.
-
-    Raises:
-        ReplayError: something else is at the path.
-        OSError: the disk is full, or the folder cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=f'.{path.name}.', dir=path.parent, ignore_cleanup_errors=True
-    ) as scratch:
-        # The name of the bag is also that of the file inside.
-        unfinished = Path(scratch) / path.name
-        writer = Writer(unfinished, version=9, storage_plugin=StoragePlugin.MCAP)
-        if compressed:
-            writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        with writer:
-            yield (
-                writer,
-                {
-                    topic: writer.add_connection(topic, kind, typestore=TYPES)
-                    for topic, kind in types.items()
-                },
-            )
-        (unfinished / FINGERPRINT_FILE).write_text(mark)
-        if path.is_symlink() or path.is_file() or (path.is_dir() and not is_bag(path)):
-            raise ReplayError(f'{path} is in the way: it is no bag, remove or rename it')
-        shutil.rmtree(path, ignore_errors=True)
-        unfinished.rename(path)
-
-
-def is_bag(path: Path) -> bool:
-    """Whether a folder holds a rosbag2 recording, or nothing."""
-    return (path / 'metadata.yaml').is_file() or not any(path.iterdir())

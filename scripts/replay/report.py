@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from implicit_loc_trainer.evaluation.frames import FrameResult, summary
 from implicit_loc_trainer.evaluation.metrics import rotation_error_deg, translation_error_m
 from implicit_loc_trainer.output_files import replacing
-from replay.collector import Arrival
-from replay.errors import ReplayError
-from replay.messages import (
+from implicit_loc_trainer.ros_messages import (
     DIAGNOSTICS_TYPE,
     MAP_FRAME,
     POSE_TYPE,
@@ -24,6 +22,8 @@ from replay.messages import (
     parsed,
     stamp_of,
 )
+from replay.collector import Arrival
+from replay.errors import ReplayError
 from replay.playback import DIAGNOSTICS_TOPIC, NODE_NAME, POSE_TOPIC, TF_TOPIC
 from replay.recording import TRUTH_TOPIC, Frame
 

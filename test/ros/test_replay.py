@@ -12,7 +12,15 @@ pytest.importorskip('implicit_loc_trainer', reason='the trainer is not installed
 from replay import child_process, command, recording, report
 from replay.collector import Arrival
 from replay.errors import ReplayError
-from replay.messages import (
+from replay.playback import ANSWERS, DIAGNOSTICS_TOPIC, POSE_TOPIC, TF_TOPIC
+from rosbags.rosbag2 import Reader
+from scipy.spatial.transform import Rotation
+
+from implicit_loc.camera import Camera
+from implicit_loc_ros.conversions import camera_from_info
+from implicit_loc_trainer.datasets import DataError, Sample
+from implicit_loc_trainer.output_files import OutputError
+from implicit_loc_trainer.ros_messages import (
     DIAGNOSTICS_TYPE,
     IMAGE_TYPE,
     POSE_TYPE,
@@ -23,13 +31,6 @@ from replay.messages import (
     pose_message,
     stamp_of,
 )
-from replay.playback import ANSWERS, DIAGNOSTICS_TOPIC, POSE_TOPIC, TF_TOPIC
-from rosbags.rosbag2 import Reader
-from scipy.spatial.transform import Rotation
-
-from implicit_loc.camera import Camera
-from implicit_loc_ros.conversions import camera_from_info
-from implicit_loc_trainer.datasets import DataError, Sample
 
 OFFSET = 123_456_789_000
 
@@ -124,7 +125,7 @@ def test_failed_recording_leaves_nothing_behind(tmp_path: Path):
 def test_foreign_folder_is_not_replaced(tmp_path: Path):
     (tmp_path / 'bag').mkdir()
     (tmp_path / 'bag' / 'thesis.txt').write_text('years of work')
-    with pytest.raises(ReplayError, match='in the way'):
+    with pytest.raises(OutputError, match='in the way'):
         recording.record(tmp_path / 'bag', samples(1), recording.frames_at(samples(1), 1.0), '')
     assert (tmp_path / 'bag' / 'thesis.txt').exists()
 

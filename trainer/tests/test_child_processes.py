@@ -1,11 +1,15 @@
-"""A process whose parent is killed does not live on unseen."""
+"""Processes that belong to another one end with it, and are heard when they die."""
 
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from implicit_loc_trainer import child_processes
+from implicit_loc_trainer.child_processes import ProcessError
 
 CHILD = """
 import time
@@ -47,3 +51,39 @@ def _lives(process: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != 'Z'
+
+
+def test_children_are_stopped_whatever_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_processes, 'PATIENCE_S', {signal.SIGINT: 0.2, signal.SIGTERM: 0.2})
+    log = tmp_path / 'log'
+    deaf = (
+        'import signal, time\n'
+        'for n in (signal.SIGINT, signal.SIGTERM): signal.signal(n, signal.SIG_IGN)\n'
+        "print('ready', flush=True)\n"
+        'time.sleep(60)'
+    )
+    children = []
+
+    def interrupted() -> None:
+        with child_processes.running('the deaf', [sys.executable, '-c', deaf], log) as child:
+            children.append(child)
+            while 'ready' not in log.read_text():
+                time.sleep(0.02)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with pytest.raises(ProcessError, match='status -9'):
+        children[0].has_ended()
+
+
+def test_child_that_dies_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    dying = "print('[ERROR] [17.5] [node]: no \\'network\\''); raise SystemExit(3)"
+    log = tmp_path / 'log'
+    with child_processes.running('the node', [sys.executable, '-c', dying], log) as child:
+        while child._process.poll() is None:
+            time.sleep(0.02)
+        with pytest.raises(ProcessError, match="the node ended with status 3: no 'network'"):
+            child.check_alive()

@@ -73,6 +73,17 @@ def non_negative(text: str) -> float:
     return value
 
 
+def finite(text: str) -> float:
+    """The type of an argument: a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f'{text!r} must be a finite number')
+    return value
+
+
 def share(text: str) -> float:
     """The type of an argument: a number from 0 to 1."""
     value = non_negative(text)

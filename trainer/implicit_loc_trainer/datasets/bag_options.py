@@ -100,7 +100,7 @@ def read_recording(path: Path) -> Recording:
             frames = zip(names, _block(file, key, value, names), strict=True)
             values[key] = TfFrames(*(_text(file, f'tf.{name}', frame) for name, frame in frames))
         elif key == 'tracked_from_camera':
-            values[key] = _transform(file, key, value)
+            values[key] = read_transform(file, key, value)
         elif key == 'split':
             names = ('blocks', 'test_every')
             for name, count in zip(names, _block(file, key, value, names), strict=True):
@@ -147,7 +147,20 @@ def _block(file: Path, key: str, value: object, names: Sequence[str]) -> list[ob
     return [value[name] for name in names]
 
 
-def _transform(file: Path, key: str, value: object) -> FloatArray:
+def read_transform(file: Path, key: str, value: object) -> FloatArray:
+    """The rigid transform of a block with `translation: [x, y, z]` and `rotation: [x, y, z, w]`.
+
+    Args:
+        file: where it stands, for messages.
+        key: likewise.
+        value: what YAML made of the block.
+
+    Returns:
+        (4, 4), metres.
+
+    Raises:
+        DataError: another block, or no rigid transform.
+    """
     translation, rotation = (
         _vector(file, f'{key}.{name}', vector, length)
         for name, vector, length in zip(

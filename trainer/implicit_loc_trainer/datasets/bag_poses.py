@@ -19,6 +19,13 @@ _TRANSFORM = 'geometry_msgs/msg/TransformStamped'
 _ODOMETRY = 'nav_msgs/msg/Odometry'
 POSE_TYPES = (_POSE, _POSE_WITH_COVARIANCE, _TRANSFORM, _ODOMETRY)
 
+# What chooses a topic on the command line.
+_FLAGS = {
+    'image_topic': '--image-topic',
+    'camera_info_topic': '--camera-info-topic',
+    'pose_topic': '--truth',
+}
+
 Known = NDArray[np.bool_]
 
 
@@ -188,7 +195,7 @@ def choose_topic(bag: Bag, given: str | None, types: tuple[str, ...], option: st
     if len(topics) > 1:
         raise DataError(
             f'{bag.path} has several topics of {" or ".join(types)}: {", ".join(topics)}; '
-            f'name one as {option} in a recording.yaml'
+            f'name one as {option} in a recording.yaml, or with {_FLAGS[option]} of evaluate-bag'
         )
     return topics[0]
 
@@ -220,7 +227,8 @@ def _poses_of_topic(
     if not frame and camera in tree:
         raise DataError(
             f'{bag.path}: {topic} does not say whose pose it gives, and TF holds more than the '
-            f'camera {camera!r}: name it as tracked_frame in a recording.yaml'
+            f'camera {camera!r}: name it as tracked_frame in a recording.yaml, or with '
+            '--truth-frame of evaluate-bag'
         )
     if frame in ('', camera):
         return poses, known

@@ -112,7 +112,7 @@ class Bag:
 
     def messages(self, topic: str) -> Iterator[Any]:
         """The messages of a topic, in the order in which they were received."""
-        for _, raw in self._raw(topic):
+        for _, raw in self.raw_messages(topic):
             yield self._deserialize(topic, raw)
 
     def headers(self, topic: str) -> Iterator[StampedKey]:
@@ -121,7 +121,7 @@ class Bag:
         Only the header is decoded: images are large.
         """
         previous, ordinal = -1, 0
-        for received_ns, raw in self._raw(topic):
+        for received_ns, raw in self.raw_messages(topic):
             ordinal = ordinal + 1 if received_ns == previous else 0
             previous = received_ns
             with _readable(self.path):
@@ -138,17 +138,35 @@ class Bag:
         Raises:
             DataError: it is no longer there, or damaged.
         """
-        found = self._raw(key.topic, key.received_ns, key.received_ns + 1)
+        return self._deserialize(key.topic, self.raw_message(key))
+
+    def raw_message(self, key: MessageKey) -> bytes:
+        """CDR bytes of one message.
+
+        Raises:
+            DataError: it is no longer there.
+        """
+        found = self.raw_messages(key.topic, key.received_ns, key.received_ns + 1)
         for ordinal, (_, raw) in enumerate(found):
             if ordinal == key.ordinal:
-                return self._deserialize(key.topic, raw)
+                return raw
         raise DataError(
             f'{key.bag} no longer has the message of {key.topic} at {key.received_ns} ns'
         )
 
-    def _raw(
+    def raw_messages(
         self, topic: str, start: int | None = None, stop: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
+        """Time of receipt (nanoseconds) and CDR bytes of the messages of a topic.
+
+        Args:
+            topic: of the bag.
+            start: of the earliest time; None = from the beginning.
+            stop: before this time; None = to the end.
+
+        Raises:
+            DataError: the bag is damaged.
+        """
         connections = [item for item in self._reader.connections if item.topic == topic]
         with _readable(self.path):
             for _, received_ns, raw in self._reader.messages(connections, start, stop):

@@ -13,13 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implicit_loc.camera import Camera
-from implicit_loc.errors import CameraError
-from implicit_loc_trainer.datasets.bag_images import (
-    COMPRESSED,
-    RAW,
-    load_bag_depth,
-    load_bag_image,
-)
+from implicit_loc_trainer.datasets.bag_camera import find_camera, find_image_topic
+from implicit_loc_trainer.datasets.bag_images import RAW, load_bag_depth, load_bag_image
 from implicit_loc_trainer.datasets.bag_options import (
     METADATA_FILE,
     STORAGE_SUFFIXES,
@@ -27,16 +22,13 @@ from implicit_loc_trainer.datasets.bag_options import (
     find_options,
     read_recording,
 )
-from implicit_loc_trainer.datasets.bag_poses import camera_poses, choose_topic
+from implicit_loc_trainer.datasets.bag_poses import camera_poses
 from implicit_loc_trainer.datasets.bag_reader import Bag, StampedKey
-from implicit_loc_trainer.datasets.camera_info import camera_from_info, read_camera_yaml
 from implicit_loc_trainer.datasets.images import find_extras
 from implicit_loc_trainer.datasets.interpolation import keyframes
-from implicit_loc_trainer.datasets.parsing import FloatArray, make_camera
+from implicit_loc_trainer.datasets.parsing import FloatArray
 from implicit_loc_trainer.datasets.sample import DataError, Sample
 from implicit_loc_trainer.datasets.splits import check_split, has_lists, split_samples
-
-_CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 
 # Depth and colour of one camera carry nearly the same stamp.
 _DEPTH_DIFFERENCE_NS = 20_000_000
@@ -84,12 +76,12 @@ def read(path: Path, split: str | Path) -> list[Sample]:
 
 def _samples(bag: Bag, options: Recording) -> list[Sample]:
     """A sample for each image whose pose is known, in the order of time."""
-    topic = _image_topic(bag, options)
+    topic = find_image_topic(bag, options)
     images = list(enumerate(bag.headers(topic)))
     if not images:
         raise DataError(f'{bag.path}: the topic {topic} has no messages')
     images.sort(key=lambda numbered: numbered[1].stamp_ns)
-    camera = _camera(bag, options, topic)
+    camera = find_camera(bag, options, topic)
     # Decoding one finds an unknown encoding and a wrong size before training.
     load_bag_image(images[0][1].key, camera)
     stamps_ns = np.array([image.stamp_ns for _, image in images], dtype=np.int64)
@@ -125,62 +117,6 @@ def _sample(
         load_depth=partial(load_bag_depth, depth.key) if depth else extras.load_depth,
         load_mask=extras.load_mask,
     )
-
-
-def _image_topic(bag: Bag, options: Recording) -> str:
-    """The topic of the images; of a topic and its compressed copy the first."""
-    types = (RAW, COMPRESSED)
-    if options.image_topic is None:
-        topics = [topic for topic in bag.topics(types) if 'depth' not in topic.lower()]
-        originals = [
-            topic
-            for topic in topics
-            if not topic.endswith('/compressed') or topic.removesuffix('/compressed') not in topics
-        ]
-        if len(originals) == 1:
-            return originals[0]
-    return choose_topic(bag, options.image_topic, types, 'image_topic')
-
-
-def _camera(bag: Bag, options: Recording, image_topic: str) -> Camera:
-    if options.camera is not None:
-        return read_camera_yaml(options.camera)
-    given = options.camera_info_topic
-    # REP and drivers put the CameraInfo beside the image: camera/image_raw, camera/camera_info.
-    beside = image_topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
-    if given is None and bag.types.get(beside) == _CAMERA_INFO:
-        given = beside
-    topic = choose_topic(bag, given, (_CAMERA_INFO,), 'camera_info_topic')
-    info = next(bag.messages(topic), None)
-    if info is None:
-        raise DataError(f'{bag.path}: the topic {topic} has no messages')
-    place = f'{bag.path}: {topic}'
-    size = (int(info.width), int(info.height))
-    if _is_rectified(options, image_topic):
-        camera = make_camera(place, size, (info.p[0], info.p[5], info.p[2], info.p[6]))
-    else:
-        k, d = ([float(value) for value in values] for values in (info.k, info.d))
-        camera = camera_from_info(place, size, k, info.distortion_model, d)
-    roi = info.roi
-    try:
-        # All zeros means the full image.
-        if roi.width or roi.height:
-            camera = camera.cropped(
-                int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height)
-            )
-        columns, rows = max(int(info.binning_x), 1), max(int(info.binning_y), 1)
-        width, height = camera.width // columns, camera.height // rows
-        # Pixels that do not fill a bin are cut off, they do not shrink the others.
-        return camera.cropped(0, 0, width * columns, height * rows).scaled(width, height)
-    except CameraError as error:
-        raise DataError(f'{place}: {error}') from error
-
-
-def _is_rectified(options: Recording, image_topic: str) -> bool:
-    if options.rectified is not None:
-        return options.rectified
-    # image_proc publishes rectified images beside the CameraInfo of the raw ones.
-    return image_topic.removesuffix('/compressed').rpartition('/')[2].startswith('image_rect')
 
 
 def _associate_depth(

@@ -126,7 +126,7 @@ def _row(frame: FrameResult) -> dict[str, Any]:
     columns = [field.name for field in dataclasses.fields(ResidualStatistics)]
     residuals = {name: getattr(frame.residuals, name, None) for name in columns}
     identity = {'name': frame.name, 'timestamp': frame.timestamp}
-    trusted = {'confidence': frame.confidence, **_deviations(frame)}
+    trusted = {'confidence': frame.confidence, **deviations(frame)}
     fallback = {'used_fallback': int(frame.used_fallback)}
     return {**identity, **_errors(frame), **trusted, **fallback, **residuals}
 
@@ -140,7 +140,7 @@ def _errors(frame: FrameResult) -> dict[str, Any]:
     }
 
 
-def _deviations(frame: FrameResult) -> dict[str, float | None]:
+def deviations(frame: FrameResult) -> dict[str, float | None]:
     """The error that the covariance predicts (root of its trace), and the NEES."""
     if frame.estimated_pose is None or frame.covariance is None:
         return dict.fromkeys(('translation_deviation_m', 'rotation_deviation_deg', 'nees'))

@@ -13,6 +13,11 @@ from implicit_loc_trainer.evaluation.drawing import new_figure, tick_1_2_5
 from implicit_loc_trainer.evaluation.frames import Evaluation, FrameResult
 from implicit_loc_trainer.evaluation.pictures import error_figure, trajectory_figure
 from implicit_loc_trainer.evaluation.tables import title
+from implicit_loc_trainer.evaluation.trust_pictures import (
+    deviation_figure,
+    nees_figure,
+    reliability_figure,
+)
 from implicit_loc_trainer.report.run_log import Curve
 
 _STYLE = {
@@ -84,6 +89,22 @@ def timeline_chart(frames: Sequence[FrameResult]) -> str:
             axis.grid(alpha=0.3)
         rows[1].set_xlabel('time in the recording (s)')
         return as_svg(figure, 'timeline')
+
+
+def trust_charts(frames: Sequence[FrameResult], min_confidence: float) -> dict[str, str]:
+    """What confidences and covariances are worth, by their title; none without any pose."""
+    if all(frame.estimated_pose is None for frame in frames):
+        return {}
+    figures = {
+        'Error against the error that the covariance predicts': deviation_figure,
+        'Squared errors over their covariances': nees_figure,
+        'Confidence against the share of correct frames': reliability_figure,
+    }
+    with rc_context(_STYLE):
+        return {
+            name: as_svg(draw(frames, min_confidence), f'trust{number}')
+            for number, (name, draw) in enumerate(figures.items())
+        }
 
 
 def training_charts(curves: Mapping[str, Curve]) -> dict[str, str]:

@@ -92,7 +92,7 @@ def measure(
         shown=_SHOWN_FROM,
     )
     evaluation = replace(
-        evaluation, best=_apart(evaluation.best, chosen), worst=_apart(evaluation.worst, chosen)
+        evaluation, best=apart(evaluation.best, chosen), worst=apart(evaluation.worst, chosen)
     )
     clouds: list[PointCloud] = []
 
@@ -120,8 +120,13 @@ def thinned(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
     return samples[:: -(-len(samples) // most)]
 
 
-def _apart(frames: Sequence[ShownFrame], samples: Sequence[Sample]) -> list[ShownFrame]:
-    """The first few of the frames that are not close to one another in time."""
+def apart(frames: Sequence[ShownFrame], samples: Sequence[Sample]) -> list[ShownFrame]:
+    """The first few of the frames that are not close to one another in time.
+
+    Args:
+        frames: in the order of preference.
+        samples: all that they were chosen from.
+    """
     stamps = [sample.timestamp for sample in samples]
     gap = _APART * (max(stamps) - min(stamps))
     chosen: list[ShownFrame] = []

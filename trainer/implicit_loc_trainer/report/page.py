@@ -1,13 +1,11 @@
 """The report as one HTML page that needs nothing but itself."""
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-import cv2
 import jinja2
 import numpy as np
 from markupsafe import Markup, escape
@@ -17,6 +15,7 @@ from implicit_loc_trainer.evaluation import colours
 from implicit_loc_trainer.evaluation.frames import Evaluation, FrameResult, ShownFrame
 from implicit_loc_trainer.evaluation.tables import cells, errors_text, title
 from implicit_loc_trainer.report import charts
+from implicit_loc_trainer.report.data_uris import jpeg_data, jpeg_uri, png_uri
 from implicit_loc_trainer.report.measuring import Measured
 from implicit_loc_trainer.report.run_log import Curve
 from implicit_loc_trainer.report.scene_view import scene
@@ -150,6 +149,7 @@ def _frame_view(
     depth_range: tuple[float, float],
 ) -> FrameView:
     geometry, result = frame.estimate.geometry, frame.result
+    image = frame.sample.load_image()
     low, high = depth_range
     depth = colours.depth_colours(geometry.depth, low, high)
     world = colours.world_colours(geometry.world_points, bounds)
@@ -160,10 +160,12 @@ def _frame_view(
         name=result.name,
         error=errors_text(result.translation_error_m, result.rotation_error_deg),
         pictures=[
-            Picture('image', _jpeg(frame.sample.load_image()), cells=False),
-            Picture('depth', _png(depth), True, 'viridis', f'{low:.1f}', f'{high:.1f} m'),
-            Picture('world x y z as red green blue', _png(world)),
-            Picture('weights', _png(weights), True, 'magma', '0', f'{most:.2g}'),
+            Picture(
+                'image', jpeg_uri(jpeg_data(image, _PICTURE_WIDTH, _JPEG_QUALITY)), cells=False
+            ),
+            Picture('depth', png_uri(depth), True, 'viridis', f'{low:.1f}', f'{high:.1f} m'),
+            Picture('world x y z as red green blue', png_uri(world)),
+            Picture('weights', png_uri(weights), True, 'magma', '0', f'{most:.2g}'),
         ],
     )
 
@@ -186,18 +188,6 @@ def _error(frame: FrameResult) -> str:
     if frame.estimated_pose is None:
         return 'lost'
     return errors_text(frame.translation_error_m, frame.rotation_error_deg)
-
-
-def _jpeg(image: NDArray[np.uint8]) -> str:
-    height = max(1, round(_PICTURE_WIDTH * image.shape[0] / image.shape[1]))
-    small = cv2.resize(image, (_PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode('.jpg', small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return f'data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode("ascii")}'
-
-
-def _png(picture: NDArray[np.uint8]) -> str:
-    _, data = cv2.imencode('.png', np.ascontiguousarray(picture[..., ::-1]))
-    return f'data:image/png;base64,{base64.b64encode(data.tobytes()).decode("ascii")}'
 
 
 def _with_code(text: str) -> Markup:
