@@ -8,9 +8,12 @@ from typing import Protocol
 from implicit_loc.errors import ImplicitLocError
 from implicit_loc_trainer.commands import (
     ablate,
+    align_world,
+    benchmark,
     calibrate,
     check,
     evaluate,
+    evaluate_bag,
     finetune,
     landmarks,
     map,
@@ -39,10 +42,13 @@ COMMANDS: dict[str, Command] = {
     'landmarks': landmarks,
     'calibrate': calibrate,
     'evaluate': evaluate,
+    'evaluate-bag': evaluate_bag,
     'ablate': ablate,
+    'benchmark': benchmark,
     'report': report,
     'map': map,
     'check': check,
+    'align-world': align_world,
 }
 
 

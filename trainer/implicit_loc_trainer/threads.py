@@ -9,10 +9,16 @@ Item = TypeVar('Item')
 Result = TypeVar('Result')
 
 
+def cores() -> int:
+    """How many of the machine's cores this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def in_order(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """Results in the order of the items, by as many threads as there are cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    executor = ThreadPoolExecutor(max_workers=min(8, cores or 1))
+    executor = ThreadPoolExecutor(max_workers=min(8, cores()))
     try:
         yield from executor.map(work, items)
     finally:

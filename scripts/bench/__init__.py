@@ -1,0 +1,1 @@
+"""Measures the real localization node under load, over DDS: latency, losses, memory."""

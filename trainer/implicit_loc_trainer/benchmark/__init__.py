@@ -1,0 +1,1 @@
+"""How long a checkpoint takes from image to pose, beside what people would use instead."""
