@@ -8,10 +8,13 @@ NAME = 'implicit_loc_ros'
 
 
 def shared_files(folder: str) -> list[tuple[str, list[str]]]:
-    """Return the data_files entries of a folder and its subfolders, relative to the prefix."""
+    """Return the data_files entries of a folder and its subfolders, relative to the prefix.
+
+    Without exported networks, which belong to the machine that made them.
+    """
     entries: dict[str, list[str]] = {}
     for path in sorted(Path(folder).rglob('*')):
-        if path.is_file() and '__pycache__' not in path.parts:
+        if path.is_file() and path.suffix != '.onnx' and '__pycache__' not in path.parts:
             entries.setdefault(f'share/{NAME}/{path.parent.as_posix()}', []).append(str(path))
     return list(entries.items())
 
