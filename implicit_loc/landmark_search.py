@@ -169,20 +169,21 @@ def _in_sight_of(
 ) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
     """As `_in_sight`, all of some landmarks; indices within these."""
     offsets = landmarks.positions[tried] - world_from_camera[:3, 3]
-    distances = np.sqrt(np.einsum('ij,ij->i', offsets, offsets))
-    towards_camera = -np.einsum('ij,ij->i', offsets, landmarks.directions[tried])
-    known_from = landmarks.distances[tried]
     seen = offsets @ world_from_camera[:3, :3]
-    candidates = np.flatnonzero(
-        (seen[:, 2] > LEAST_DEPTH_M)
-        & (towards_camera > _WIDEST_ANGLE_COSINE * distances)
+    x, y, depth = seen.T
+    # Beyond its field of view, a distortion model may fold the world back into the image.
+    in_front = (depth > LEAST_DEPTH_M) & (np.hypot(x, y) < _widest_tangent(camera) * depth)
+    candidates = np.flatnonzero(in_front)
+    offsets, known_from = offsets[candidates], landmarks.distances[tried][candidates]
+    distances = np.linalg.norm(offsets, axis=-1)
+    towards_camera = -np.einsum('ij,ij->i', offsets, landmarks.directions[tried][candidates])
+    like_itself = (
+        (towards_camera > _WIDEST_ANGLE_COSINE * distances)
         & (distances < _LARGEST_RATIO * known_from)
         & (known_from < _LARGEST_RATIO * distances)
     )
+    candidates = candidates[like_itself]
     seen = seen[candidates]
-    # Beyond its field of view, a distortion model may fold the world back into the image.
-    within = np.hypot(seen[:, 0], seen[:, 1]) < _widest_tangent(camera) * seen[:, 2]
-    candidates, seen = candidates[within], seen[within]
     pixels = camera.project(seen)
     limits = (camera.width - STRIDE, camera.height - STRIDE)
     inside = ((pixels > STRIDE) & (pixels < limits)).all(axis=-1)
