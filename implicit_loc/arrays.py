@@ -20,7 +20,10 @@ Array: TypeAlias = Any
 
 
 class Constant:
-    """Numbers that never change, in every library, precision and place that asks for them."""
+    """Numbers that never change, in every library, precision and place that asks for them.
+
+    On a GPU the first use copies them there, which no CUDA graph may hold: run once before.
+    """
 
     def __init__(self, values: NDArray[np.float64]) -> None:
         self._values = values
@@ -30,12 +33,15 @@ class Constant:
         """The numbers as an array that computes with another one."""
         key = (model.dtype, str(model.device) if isinstance(model, Tensor) else '')
         if key not in self._made:
-            self._made[key] = (
-                torch.tensor(self._values, dtype=model.dtype, device=model.device)
-                if isinstance(model, Tensor)
-                else self._values.astype(model.dtype)
-            )
+            self._made[key] = self._new(model)
         return self._made[key]
+
+    def _new(self, model: Array) -> Array:
+        if not isinstance(model, Tensor):
+            return self._values.astype(model.dtype)
+        # What inference mode makes, no gradient may pass later.
+        with torch.inference_mode(False):
+            return torch.tensor(self._values, dtype=model.dtype, device=model.device)
 
 
 def may_leave_torch(*tensors: Tensor) -> bool:
@@ -59,8 +65,8 @@ def unwarned() -> AbstractContextManager[None]:
     return np.errstate(all='ignore')
 
 
-def like(array: Array, model: Array) -> Array:
-    """An array of the library of another one; it is on the host where that is NumPy."""
+def beside(array: Tensor, model: Array) -> Array:
+    """A tensor, as an array of NumPy where another one is."""
     return array if isinstance(model, Tensor) else to_numpy(array)
 
 
@@ -97,7 +103,8 @@ def row_sums(values: Array, weights: Array) -> Array:
 def solve_positive(matrix: Array, right: Array) -> Array:
     """The solutions of positive definite systems, (..., n, n), (..., n, 1) -> (..., n, 1).
 
-    Not finite, or of no use, where a matrix is not positive definite; others are not affected.
+    Where a matrix is not positive definite its solution may be not finite, or that of another
+    system; the others are not affected.
     """
     if isinstance(matrix, Tensor):
         return torch.cholesky_solve(right, torch.linalg.cholesky_ex(matrix)[0])

@@ -36,6 +36,9 @@ _SOFTNESS = 0.2
 
 _LEAST_DEPTH_M = 0.05
 
+# How far R R^T of a triangle's rotation may be from the identity: rounding, and no more.
+_ORTHONORMAL = {torch.float64: 1e-9, torch.float32: 1e-4}
+
 
 def consensus(cells: Cells) -> Tensor:
     """The pose with the largest weighted share of soft inliers, refined on them.
@@ -115,11 +118,18 @@ def _proposals(cells: Cells) -> tuple[Tensor, Tensor]:
     rigid = rigid_transform(rotation, world.mean(dim=-2) - turned[..., 0])
     camera_from_world, solved = p3p(world[:, :_P3P_TRIANGLES], rays[:, :_P3P_TRIANGLES])
     resected = invert(camera_from_world.flatten(1, 2)).to(rigid.dtype)
-    determined = rigid.isfinite().all(dim=-1).all(dim=-1)
+    determined = _is_rotation(rotation)
     return (
         torch.cat([rigid, resected], dim=1),
         torch.cat([determined, solved.flatten(1, 2)], dim=1),
     )
+
+
+def _is_rotation(matrix: Tensor) -> Tensor:
+    """Whether (..., 3, 3) are rotations, (...): the frame of a triangle without area is none."""
+    identity = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
+    tolerance = _ORTHONORMAL[matrix.dtype]
+    return ((matrix @ matrix.mT - identity).abs() < tolerance).flatten(-2).all(dim=-1)
 
 
 def _incongruence(world: Tensor, camera: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ _CLEAR_SHARE = 0.15
 _USUAL_SHARE = 0.5
 
 # What chance alone does not bring, and of how many at least: images of other places, of noise and
-# upside down came to 0.08, frames of redkitchen to 0.17 or more.
+# upside down came to 0.08, frames of redkitchen to 0.18 or more.
 _LEAST_AGREEING_SHARE = 0.12
 _FEWEST_LOOKED_FOR = 100
 
@@ -99,10 +99,14 @@ def align_to_landmarks(sight: Sight, start: Tensor) -> LandmarkPose | None:
     if found is None or int((found.weights > 0).sum()) < 3:
         return near
     # Most places are wrong now, too many for a refinement to see which.
-    far = align_nearby(sight, consensus(found))
-    if near is None or far is None:
-        return near or far
-    return far if far.agreeing > near.agreeing else near
+    return better(near, align_nearby(sight, consensus(found)))
+
+
+def better(first: LandmarkPose | None, second: LandmarkPose | None) -> LandmarkPose | None:
+    """That with which more landmarks agree; the first one of equals."""
+    if first is None or second is None:
+        return first or second
+    return second if second.agreeing > first.agreeing else first
 
 
 def align_nearby(sight: Sight, pose: Tensor) -> LandmarkPose | None:

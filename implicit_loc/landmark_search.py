@@ -36,8 +36,8 @@ _LEAST_CURVATURE = 1e-6
 # The windows of most searches go no farther; those of landmarks at the border go beyond it.
 _USUAL_REACH = 6
 
-# Landmarks whose windows are copied at once: about a megabyte, which stays in the cache and does
-# not go back to the system each time.
+# Landmarks whose windows are copied at once: of the usual reach about a megabyte, which stays in
+# the cache and does not go back to the system each time.
 _WINDOWS_AT_ONCE = 25
 
 # Of thousands of landmarks hundreds are looked for: so many are tried at once, until that is met.
@@ -109,7 +109,9 @@ class Sight:
     def _with_border(self, width: int) -> tuple[SingleArray, NDArray[np.bool_]]:
         border = (width, width)
         free = np.ones(self.descriptors.shape[:2], bool) if self.ignored is None else ~self.ignored
-        return np.pad(self.descriptors, (border, border, (0, 0))), np.pad(free, border)
+        # Windows are read by their place in memory.
+        descriptors = np.ascontiguousarray(self.descriptors)
+        return np.pad(descriptors, (border, border, (0, 0))), np.pad(free, border)
 
 
 def look_for(sight: Sight, world_from_camera: FloatArray, search: Search) -> Cells | None:

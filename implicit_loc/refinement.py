@@ -1,7 +1,7 @@
 """Robust refinement of a pose: Levenberg-Marquardt on SE(3), batched, on any device.
 
 It lowers the robust cost of `implicit_loc.robust_cost`. The number of steps is fixed and nothing
-waits for the host, so a CUDA graph can capture it.
+waits for the host, so a CUDA graph can capture it once it has run.
 """
 
 from dataclasses import dataclass
@@ -124,12 +124,14 @@ def refine(
         start_cost = to_torch(cost_of(view, begun, factors, options))
         determined = _determined(model.information)
     cost = model.cost
-    if differentiable_last_step:
-        pose, cost = _last_step(view, pose, cost, determined, factors, options)
+    with unwarned():
+        if differentiable_last_step:
+            pose, cost = _last_step(view, pose, cost, determined, factors, options)
+        found = view.world_from_camera(pose)
     cost = to_torch(cost)
     improved = (cost < start_cost) & to_torch(determined)
     return Refined(
-        torch.where(improved.view(-1, 1, 1), view.world_from_camera(pose), start),
+        torch.where(improved.view(-1, 1, 1), found, start),
         torch.where(improved, cost, start_cost),
         start_cost,
         Scales(*map(to_torch, scales)),

@@ -5,8 +5,9 @@ distance in pixels of p's image from the pixel that the cell looks through; its 
 that of p's depth from the predicted one.
 
 Nothing here waits for the host, and shapes do not depend on values, so that a CUDA graph can
-capture it. On the host NumPy computes it (`implicit_loc.arrays`). Positions are taken relative to
-the camera's, which keeps the digits of map coordinates far from the origin, in float32 too.
+capture it once it has run. On the host NumPy computes it (`implicit_loc.arrays`). Positions are
+taken relative to the camera's, which keeps the digits of map coordinates far from the origin, in
+float32 too.
 """
 
 import math

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from implicit_loc.arrays import Array, at_least, like, namespace, row_sums, to_torch, unwarned
+from implicit_loc.arrays import Array, at_least, beside, namespace, row_sums, to_torch, unwarned
 from implicit_loc.cells import Cells
 from implicit_loc.residuals import Residuals, View, quadratic_model, residuals
 from implicit_loc.robust import COSTS, MEDIAN_OF_NORMAL, weighted_median
@@ -105,7 +105,7 @@ def robust_cost(
     """
     with unwarned():
         view, pose = View.of(world_from_camera, cells, options.weight_exponent)
-        factors = factors_of(view, Scales(*(like(scale, pose) for scale in scales)), options)
+        factors = factors_of(view, Scales(*(beside(scale, pose) for scale in scales)), options)
         return to_torch(cost_of(view, pose, factors, options))
 
 
@@ -115,7 +115,7 @@ def normal_equations(
     """The robust cost's quadratic model about a pose; arguments as `robust_cost`."""
     with unwarned():
         view, pose = View.of(world_from_camera, cells, options.weight_exponent)
-        factors = factors_of(view, Scales(*(like(scale, pose) for scale in scales)), options)
+        factors = factors_of(view, Scales(*(beside(scale, pose) for scale in scales)), options)
         return NormalEquations(*map(to_torch, model_of(view, pose, factors, options)))
 
 

@@ -15,7 +15,12 @@ from implicit_loc.alignment import align
 from implicit_loc.cells import Cells, usable_cells
 from implicit_loc.consensus import consensus, soft_inliers
 from implicit_loc.errors import AlignmentError, ImplicitLocError
-from implicit_loc.landmark_alignment import LandmarkPose, align_nearby, align_to_landmarks
+from implicit_loc.landmark_alignment import (
+    LandmarkPose,
+    align_nearby,
+    align_to_landmarks,
+    better,
+)
 from implicit_loc.landmark_search import Sight
 from implicit_loc.poses import invert, transform_points
 from implicit_loc.ransac import pnp_ransac, rigid_ransac
@@ -29,6 +34,9 @@ from implicit_loc.robust_cost import Scales, robust_cost, robust_scales
 LEAST_INLIER_RATIO = 0.1
 _CLEAR_MAJORITY = 2.0
 
+# How far R R^T of a pose may be from the identity, in float32 too.
+_RIGID = 1e-4
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -38,7 +46,8 @@ class Solution:
         world_from_camera: (B, 4, 4), metres, optical frame.
         first_pose: world_from_camera of the closed form that a refinement began with, (B, 4, 4);
             of a solver without refinement, its pose.
-        used_consensus: whether the robust fallback gave the pose, (B,) bool.
+        used_consensus: whether the robust fallback gave the pose, or that with which the search
+            for landmarks began, (B,) bool.
         cells: those that were solved for: without the ones that are not finite.
         timings: seconds of 'alignment', 'refinement', 'consensus' and 'landmarks', of the host.
         on_landmarks: what looking for landmarks gave; None where none were looked for. The pose
@@ -73,13 +82,21 @@ def solve(cells: Cells, solver: str, sight: Sight | None = None) -> Solution:
     require_solver(solver)
     usable = usable_cells(cells)
     solution = SOLVERS[solver](usable, sight)
-    if not solution.world_from_camera.isfinite().all():
-        raise AlignmentError('the predicted points determine no finite pose')
+    if not _is_pose(solution.world_from_camera):
+        raise AlignmentError('the predicted points determine no pose: it would not be rigid')
     has_landmarks = solution.on_landmarks is not None and solution.on_landmarks.is_found
     # Landmarks are seen in front of the camera: what the cells say against that is their error.
     if not has_landmarks and _mostly_behind(solution.world_from_camera, usable):
         raise AlignmentError('most of the predicted points lie behind the camera')
     return solution
+
+
+def _is_pose(world_from_camera: Tensor) -> bool:
+    """Whether all are finite and turn without bending."""
+    rotation = world_from_camera[:, :3, :3]
+    identity = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
+    is_rigid = ((rotation @ rotation.mT - identity).abs() < _RIGID).all()
+    return bool(is_rigid & world_from_camera.isfinite().all())
 
 
 def _mostly_behind(world_from_camera: Tensor, cells: Cells) -> bool:
@@ -140,13 +157,13 @@ def _robust(cells: Cells, _: Sight | None = None) -> Solution:
     # The only decision on the host: most images need no fallback, which costs several times more.
     agreeing = inlier_ratio(refined, cells)
     questionable = agreeing < LEAST_INLIER_RATIO
-    if not questionable.any():
-        return solution
-    found = consensus(cells)
-    # Where most cells are wrong, a scale estimated from all of them is too: costs say nothing.
-    chosen = questionable & (inlier_ratio(found, cells) > _CLEAR_MAJORITY * agreeing)
+    pose, chosen = refined, _nowhere(cells)
+    if questionable.any():
+        found = consensus(cells)
+        # Where most cells are wrong, a scale estimated from all of them is too: costs say nothing.
+        chosen = questionable & (inlier_ratio(found, cells) > _CLEAR_MAJORITY * agreeing)
+        pose = torch.where(chosen[:, None, None], found, refined)
     timings = solution.timings | {'consensus': time.perf_counter() - start}
-    pose = torch.where(chosen[:, None, None], found, refined)
     return Solution(pose, solution.first_pose, chosen, cells, timings)
 
 
@@ -158,16 +175,21 @@ def _on_landmarks(cells: Cells, sight: Sight | None) -> Solution:
     """
     if sight is None:
         return _robust(cells)
+    if len(cells.weights) != 1:
+        raise ImplicitLocError(f'{len(cells.weights)} images with the sight of one: solve each')
     closed_form = _single(_weighted)(cells, sight)
     start = time.perf_counter()
-    found = align_nearby(sight, closed_form.world_from_camera)
+    near = align_nearby(sight, closed_form.world_from_camera)
     seconds = time.perf_counter() - start
-    if found is not None and found.is_clear:
-        return _with_landmarks(closed_form, found, seconds)
+    if near is not None and near.is_clear:
+        return _with_landmarks(closed_form, near, seconds)
     robust = _robust(cells)
     start = time.perf_counter()
-    found = align_to_landmarks(sight, robust.world_from_camera)
-    return _with_landmarks(robust, found, seconds + time.perf_counter() - start)
+    found = better(near, align_to_landmarks(sight, robust.world_from_camera))
+    seconds += time.perf_counter() - start
+    alignment = closed_form.timings['alignment'] + robust.timings['alignment']
+    whole = replace(robust, timings=robust.timings | {'alignment': alignment})
+    return _with_landmarks(whole, found, seconds)
 
 
 def _with_landmarks(solution: Solution, found: LandmarkPose | None, seconds: float) -> Solution:

@@ -21,7 +21,7 @@ from implicit_loc.cells import Cells
 from implicit_loc.poses import exp_se3
 from implicit_loc.refinement import Refined, refine
 from implicit_loc.robust import weighted_median
-from implicit_loc.robust_cost import robust_scales
+from implicit_loc.robust_cost import normal_equations, robust_scales
 
 MakeCells = Callable[..., tuple[Cells, Tensor]]
 
@@ -85,6 +85,16 @@ def test_constants_follow_library_and_precision() -> None:
     assert constant.like(torch.ones(1)) is constant.like(torch.zeros(3))
 
 
+def test_a_constant_of_inference_serves_a_training() -> None:
+    constant = Constant(np.full(3, 2.0))
+    with torch.inference_mode():
+        constant.like(torch.ones(3))
+    learned = torch.ones(3, requires_grad=True)
+    (learned * constant.like(learned)).sum().backward()
+    assert learned.grad is not None
+    assert (learned.grad == 2).all()
+
+
 def test_what_learns_stays_in_torch() -> None:
     fixed, learned = torch.ones(3), torch.ones(3, requires_grad=True)
     assert may_leave_torch(fixed, fixed)
@@ -114,6 +124,35 @@ def test_refinement_is_the_same_in_both(make_cells: MakeCells, dtype: torch.dtyp
         numpy.world_from_camera, torch_.world_from_camera.detach(), atol=tolerance, rtol=0
     )
     torch.testing.assert_close(numpy.scales.pixels, torch_.scales.pixels, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize('kind', ['usual', 'behind', 'one point', 'no weight'])
+def test_normal_equations_are_the_same_in_both(make_cells: MakeCells, kind: str) -> None:
+    parts = [make_cells(seed=seed, noise=0.02) for seed in (4, 5)]
+    poses = torch.cat([pose for _, pose in parts])
+    cells = Cells(*(torch.cat(fields) for fields in zip(*map(_fields, parts), strict=True)))
+    changed = {
+        'usual': cells,
+        'behind': replace(cells, world_points=-cells.world_points),
+        'one point': replace(cells, world_points=cells.world_points * 0),
+        'no weight': replace(cells, weights=cells.weights * 0),
+    }[kind]
+    scales = robust_scales(poses, changed)
+    expected = normal_equations(poses.clone().requires_grad_(), changed, scales)
+    assert expected.information.requires_grad
+    for found, torch_ in zip(normal_equations(poses, changed, scales), expected, strict=True):
+        torch.testing.assert_close(found, torch_.detach(), rtol=1e-9, atol=1e-9)
+
+
+def _fields(place: tuple[Cells, Tensor]) -> list[Tensor]:
+    cells, _ = place
+    return [
+        cells.world_points,
+        cells.camera_points,
+        cells.rays,
+        cells.weights,
+        cells.focal_length,
+    ]
 
 
 def test_scales_of_no_finite_cell_are_quiet(make_cells: MakeCells) -> None:

@@ -19,7 +19,7 @@ from implicit_loc import uncertainty
 from implicit_loc.camera import Camera
 from implicit_loc.cells import Cells
 from implicit_loc.checkpoint import CheckpointDescription
-from implicit_loc.landmark_alignment import align_to_landmarks
+from implicit_loc.landmark_alignment import align_to_landmarks, better
 from implicit_loc.landmark_search import Landmarks
 from implicit_loc.poses import angle_between, exp_se3, transform_points
 from implicit_loc.solvers import Solution, solve
@@ -239,6 +239,18 @@ def test_whatever_is_found_the_covariance_is_one(
         _require_honest(
             replace(solution, world_from_camera=pose, on_landmarks=claimed), description
         )
+
+
+def test_the_pose_with_more_agreeing_landmarks_is_kept(make_place: MakePlace) -> None:
+    place = make_place()
+    found = align_to_landmarks(place.sight, _start(place, 0.02, 1.0, 0))
+    assert found is not None
+    worse = replace(found, agreeing=found.agreeing - 1)
+    assert better(worse, found) is found
+    assert better(found, worse) is found
+    assert better(None, worse) is worse
+    assert better(worse, None) is worse
+    assert better(None, None) is None
 
 
 def _require_honest(solution: Solution, description: CheckpointDescription) -> None:

@@ -98,6 +98,22 @@ def test_windows_may_reach_over_the_edge_of_the_image(make_place: MakePlace, rea
     assert np.median(errors) < 0.6
 
 
+@pytest.mark.parametrize('reach', [2, 6, 16])
+def test_the_order_of_descriptors_in_memory_does_not_matter(
+    make_place: MakePlace, reach: int
+) -> None:
+    place = make_place()
+    turned = replace(place.sight, descriptors=np.asfortranarray(place.sight.descriptors))
+    pose, search = _moved(place, 0.01, 0.5), Search(reach, 100)
+    expected = look_for(place.sight, pose, search)
+    found = look_for(turned, pose, search)
+    assert expected is not None
+    assert found is not None
+    assert (expected.weights > 0).any()
+    assert torch.equal(found.weights, expected.weights)
+    assert torch.equal(found.rays, expected.rays)
+
+
 def test_landmarks_are_looked_for_only_from_where_they_were_seen(make_place: MakePlace) -> None:
     """Not from behind, from much nearer or farther, and not behind the camera."""
     place, here = make_place(), _moved(make_place(), 0.0, 0.0)

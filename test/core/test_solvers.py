@@ -1,6 +1,7 @@
 """The table of solvers: what each is good for, and what all refuse."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -149,9 +150,30 @@ def test_whatever_is_predicted_gives_a_finite_pose_or_a_reason(
         pose = solve(cells, solver).world_from_camera
     except AlignmentError:
         return
+    _require_rigid(pose)
+
+
+def _require_rigid(pose: Tensor) -> None:
     assert pose.isfinite().all()
-    identity = torch.eye(3, dtype=torch.float64)[None]
+    identity = torch.eye(3, dtype=torch.float64).expand(len(pose), 3, 3)
     torch.testing.assert_close(pose[:, :3, :3] @ pose[:, :3, :3].mT, identity)
+
+
+@pytest.mark.parametrize('solver', ['refined', 'robust'])
+@pytest.mark.parametrize('spread', [1e-13, 1e-9, 1e-5, 4e-3])
+def test_a_world_that_is_nearly_one_point_gives_a_rigid_pose_or_a_reason(
+    make_cells: MakeCells, solver: str, spread: float
+) -> None:
+    """The frame of a triangle without area is no rotation."""
+    for seed in range(8):
+        cells, _ = make_cells(seed, count=80)
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(cells.world_points.shape, generator=generator, dtype=torch.float64)
+        chosen = torch.rand(cells.weights.shape, generator=generator) < 0.9
+        small = cells.world_points[:, :1] + spread * noise
+        world = torch.where(chosen[..., None], small, cells.world_points)
+        with suppress(AlignmentError):
+            _require_rigid(solve(replace(cells, world_points=world), solver).world_from_camera)
 
 
 def test_an_unknown_solver_is_refused_with_the_known_ones(make_cells: MakeCells) -> None:
