@@ -19,16 +19,31 @@ class Calibration:
     had in common.
 
     Attributes:
-        translation_factor: on the standard deviations of the position that the cells tell.
+        translation_factor: on the standard deviations of the position that landmarks tell.
         rotation_factor: the same of the rotation.
         confidence: of a pose, from its evidence.
         frames: so many held-out frames were measured; 0 = not calibrated.
+        cells_translation_factor: as translation_factor, of poses that the network's cells alone
+            gave: on new views these are wrong in whole regions, which landmarks are not.
+        cells_rotation_factor: the same of the rotation.
     """
 
     translation_factor: float = 5.0
     rotation_factor: float = 3.0
     confidence: ConfidenceModel = field(default_factory=ConfidenceModel)
     frames: int = 0
+    cells_translation_factor: float = 5.0
+    cells_rotation_factor: float = 3.0
+
+    def factors(self, on_landmarks: bool) -> tuple[float, float]:
+        """Of position and rotation, for poses on landmarks or on cells."""
+        if on_landmarks:
+            return self.translation_factor, self.rotation_factor
+        return self.cells_translation_factor, self.cells_rotation_factor
+
+
+# What checkpoints from before these existed do not have.
+_ADDED = {'cells_translation_factor', 'cells_rotation_factor'}
 
 
 def parse_calibration(header: object) -> Calibration:
@@ -38,11 +53,15 @@ def parse_calibration(header: object) -> Calibration:
         ValueError: an entry is missing, unknown, of a wrong type or out of range.
     """
     known = {item.name for item in fields(Calibration)}
-    if not isinstance(header, Mapping) or header.keys() != known:
+    if not isinstance(header, Mapping) or header.keys() | _ADDED != known:
         raise ValueError(f'its calibration does not consist of {", ".join(sorted(known))}')
+    factors = {
+        name: number(name, value, *_FACTORS)
+        for name, value in header.items()
+        if name.endswith('_factor')
+    }
     return Calibration(
-        number('translation_factor', header['translation_factor'], *_FACTORS),
-        number('rotation_factor', header['rotation_factor'], *_FACTORS),
-        parse_model(header['confidence']),
-        int(number('frames', header['frames'], 0, _MOST_FRAMES)),
+        confidence=parse_model(header['confidence']),
+        frames=int(number('frames', header['frames'], 0, _MOST_FRAMES)),
+        **factors,
     )

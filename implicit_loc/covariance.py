@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from implicit_loc.calibration import Calibration
 from implicit_loc.cells import Cells
 from implicit_loc.robust_cost import (
     DEFAULT_COST,
@@ -55,7 +54,7 @@ _LARGEST = np.repeat([LARGEST_TRANSLATION_M, LARGEST_ROTATION_RAD], 3)
 def pose_covariance(
     cells: Cells,
     world_from_camera: Tensor,
-    calibration: Calibration,
+    factors: tuple[float, float],
     options: CostOptions = DEFAULT_COST,
     doubt: float = 1.0,
 ) -> FloatArray:
@@ -64,7 +63,7 @@ def pose_covariance(
     Args:
         cells: of one image, B = 1, in float64 on the CPU; where not finite, without weight.
         world_from_camera: (1, 4, 4), float64.
-        calibration: of the checkpoint.
+        factors: on the standard deviations of position and rotation, of Calibration.
         options: of the cost whose curvature counts.
         doubt: a factor on the standard deviations, for what the cells cannot tell.
 
@@ -76,21 +75,21 @@ def pose_covariance(
     seen = _camera_covariance(gradients, information)
     # A step (rho, phi) in the camera frame moves the pose by -R rho and turns it by -R phi.
     turn = doubt * np.kron(np.eye(2), world_from_camera[0, :3, :3].double().numpy())
-    return calibrated(turn @ seen @ turn.T, calibration)
+    return calibrated(turn @ seen @ turn.T, factors)
 
 
-def calibrated(covariance: FloatArray, calibration: Calibration) -> FloatArray:
+def calibrated(covariance: FloatArray, factors: tuple[float, float]) -> FloatArray:
     """A covariance that the cells tell, scaled by what held-out frames taught; with the floor."""
-    factors = np.repeat([calibration.translation_factor, calibration.rotation_factor], 3)
-    scaled = _bounded(covariance * np.outer(factors, factors)) + np.diag(np.square(_FLOOR))
+    scale = np.repeat(factors, 3)
+    scaled = _bounded(covariance * np.outer(scale, scale)) + np.diag(np.square(_FLOOR))
     symmetric: FloatArray = (scaled + scaled.T) / 2
     return symmetric
 
 
-def uncalibrated(covariance: FloatArray, calibration: Calibration) -> FloatArray:
+def uncalibrated(covariance: FloatArray, factors: tuple[float, float]) -> FloatArray:
     """What `calibrated` was given, as long as that was not beyond the largest covariance."""
-    factors = np.repeat([calibration.translation_factor, calibration.rotation_factor], 3)
-    raw: FloatArray = (covariance - np.diag(np.square(_FLOOR))) / np.outer(factors, factors)
+    scale = np.repeat(factors, 3)
+    raw: FloatArray = (covariance - np.diag(np.square(_FLOOR))) / np.outer(scale, scale)
     return raw
 
 

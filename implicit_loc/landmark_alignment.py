@@ -41,7 +41,7 @@ _USUAL_SHARE = 0.5
 
 # What chance alone does not bring, and of how many at least: images of other places, of noise and
 # upside down came to 0.08, frames of redkitchen to 0.18 or more.
-_LEAST_AGREEING_SHARE = 0.12
+LEAST_AGREEING_SHARE = 0.12
 _FEWEST_LOOKED_FOR = 100
 
 # Landmarks have a place in the image, and no depth of their own.
@@ -69,7 +69,7 @@ class LandmarkPose:
     @property
     def is_found(self) -> bool:
         """Whether more landmarks agree than chance would bring."""
-        return self.share >= _LEAST_AGREEING_SHARE
+        return self.share >= LEAST_AGREEING_SHARE
 
     @property
     def is_clear(self) -> bool:
@@ -79,7 +79,7 @@ class LandmarkPose:
     @property
     def doubt(self) -> float:
         """How many times worse the pose is than the differences of the landmarks tell."""
-        return max(1.0, _USUAL_SHARE / max(self.share, _LEAST_AGREEING_SHARE))
+        return max(1.0, _USUAL_SHARE / max(self.share, LEAST_AGREEING_SHARE))
 
 
 def align_to_landmarks(sight: Sight, start: Tensor) -> LandmarkPose | None:

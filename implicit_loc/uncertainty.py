@@ -82,13 +82,12 @@ def assess(solution: Solution, description: CheckpointDescription) -> Assessment
     pose = _on_host(solution.world_from_camera)
     first = _on_host(solution.first_pose)
     cells, landmarks = _usable(solution.cells), solution.on_landmarks
+    calibration = description.calibration
     if landmarks is not None and landmarks.is_found:
-        found = _usable(landmarks.cells)
-        covariance = pose_covariance(
-            found, pose, description.calibration, LANDMARK_COST, landmarks.doubt
-        )
+        found, factors = _usable(landmarks.cells), calibration.factors(on_landmarks=True)
+        covariance = pose_covariance(found, pose, factors, LANDMARK_COST, landmarks.doubt)
     else:
-        covariance = pose_covariance(cells, pose, description.calibration)
+        covariance = pose_covariance(cells, pose, calibration.factors(on_landmarks=False))
     final = pose[0].numpy()
     residuals, agreement = _agreement(cells, final)
     evidence = Evidence(
@@ -99,7 +98,7 @@ def assess(solution: Solution, description: CheckpointDescription) -> Assessment
         turned_rad=float(angle_between(pose[0, :3, :3], first[0, :3, :3])),
         **_distances(final, description),
     )
-    probability = confidence(evidence, description.calibration.confidence)
+    probability = confidence(evidence, calibration.confidence)
     return Assessment(covariance, probability, evidence, residuals)
 
 

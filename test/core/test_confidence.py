@@ -61,8 +61,16 @@ def test_confidence_is_a_probability_whatever_the_evidence(values: list[float]) 
 
 def test_a_calibration_comes_back_from_its_header() -> None:
     slopes = {name: index / 10 for index, name in enumerate(SIGNALS)}
-    written = Calibration(1.5, 2.5, ConfidenceModel(-0.5, slopes), 55)
+    written = Calibration(1.5, 2.5, ConfidenceModel(-0.5, slopes), 55, 7.5, 6.5)
     assert parse_calibration(dataclasses.asdict(written)) == written
+
+
+def test_a_calibration_from_before_the_factors_of_cells_has_the_usual_ones() -> None:
+    header = dataclasses.asdict(Calibration(1.5, 2.5, frames=55))
+    del header['cells_translation_factor'], header['cells_rotation_factor']
+    found = parse_calibration(header)
+    assert found.factors(on_landmarks=True) == (1.5, 2.5)
+    assert found.factors(on_landmarks=False) == Calibration().factors(on_landmarks=False)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +81,7 @@ def test_a_calibration_comes_back_from_its_header() -> None:
         ('translation_factor', '1'),
         ('rotation_factor', -1.0),
         ('rotation_factor', True),
+        ('cells_rotation_factor', math.inf),
         ('frames', -1),
         ('frames', None),
         ('confidence', {}),

@@ -25,7 +25,8 @@ from implicit_loc.covariance import (
 from implicit_loc.refinement import refine
 
 ROWS, COLUMNS, FOCAL_LENGTH = 30, 40, 262.0
-UNSCALED = Calibration(translation_factor=1.0, rotation_factor=1.0)
+UNSCALED = (1.0, 1.0)
+USUAL = Calibration().factors(on_landmarks=False)
 
 
 def _pose() -> np.ndarray:
@@ -159,7 +160,7 @@ def test_a_covariance_is_positive_definite_whatever_the_cells_hold(
         torch.from_numpy(values)[None],
         torch.tensor([FOCAL_LENGTH]).double(),
     )
-    covariance = pose_covariance(cells, torch.eye(4)[None].double(), Calibration())
+    covariance = pose_covariance(cells, torch.eye(4)[None].double(), USUAL)
     assert np.isfinite(covariance).all()
     np.testing.assert_array_equal(covariance, covariance.T)
     np.linalg.cholesky(covariance)
@@ -184,12 +185,12 @@ def test_cells_that_do_not_fix_a_rotation_leave_it_open(count: int) -> None:
 def test_calibration_scales_what_the_cells_tell_and_can_be_undone() -> None:
     cells, pose = _cells(_patched(np.random.default_rng(1), 5, 0.2))
     raw = uncalibrated(pose_covariance(cells, pose, UNSCALED), UNSCALED)
-    calibration = Calibration(translation_factor=3.0, rotation_factor=0.5)
-    scaled = calibrated(raw, calibration)
+    factors = (3.0, 0.5)
+    scaled = calibrated(raw, factors)
     np.testing.assert_allclose(
-        scaled, pose_covariance(cells, pose, calibration), rtol=1e-6, atol=1e-12
+        scaled, pose_covariance(cells, pose, factors), rtol=1e-6, atol=1e-12
     )
-    np.testing.assert_allclose(uncalibrated(scaled, calibration), raw, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(uncalibrated(scaled, factors), raw, rtol=1e-6, atol=1e-12)
     floor = np.repeat([FLOOR_TRANSLATION_M**2, FLOOR_ROTATION_RAD**2], 3)
     ratio = (np.diag(scaled) - floor) / np.diag(raw)
     np.testing.assert_allclose(ratio, [9, 9, 9, 0.25, 0.25, 0.25], rtol=1e-6)

@@ -127,10 +127,15 @@ def test_the_checkpoints_calibration_is_used() -> None:
     cells, pose = _scene(0.2)
     sure, unsure = (
         _assess(cells, pose, dataclasses.replace(DESCRIPTION, calibration=calibration))
-        for calibration in (Calibration(1.0, 1.0), Calibration(20.0, 20.0))
+        for calibration in (_of_cells(1.0), _of_cells(20.0))
     )
     assert unsure.evidence.deviation_m > 5 * sure.evidence.deviation_m
     assert unsure.confidence < sure.confidence
+
+
+def _of_cells(factor: float) -> Calibration:
+    """Other than that of poses on landmarks, which these are not."""
+    return Calibration(cells_translation_factor=factor, cells_rotation_factor=factor)
 
 
 def test_float32_is_enough() -> None:

@@ -1,6 +1,6 @@
 """Calibrates covariance and confidence of a map with frames that it never learned."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from implicit_loc.errors import ImplicitLocError
 from implicit_loc.uncertainty import deviations
 from implicit_loc_trainer.calibration.degraded import CLEAN
 from implicit_loc_trainer.calibration.fitting import fit_confidence, fit_factors
-from implicit_loc_trainer.calibration.measuring import Trial, errors_and_covariances
+from implicit_loc_trainer.calibration.measuring import CELLS, Trial, errors_and_covariances
 from implicit_loc_trainer.calibration.splitting import FEWEST_FRAMES
 from implicit_loc_trainer.evaluation.trust import TrustSummary, auroc, summarize_trust
 
@@ -73,19 +73,39 @@ def calibrate(trials: Sequence[Trial]) -> Outcome:
         raise CalibrationError(
             f'{len(clean)} held-out frames have a pose, a calibration needs {FEWEST_FRAMES}'
         )
-    found = _fitted(trials, clean, len(clean))
-    accepted = [trial for trial in clean if _confidence(trial, found) >= _ACCEPTED]
-    if len(accepted) >= FEWEST_FRAMES:
-        found = _fitted(trials, accepted, len(clean))
-    return _outcome(trials, clean, found)
+    found = _fitted(trials, len(clean), lambda _: True)
+    accepted = sum(_confidence(trial, found) >= _ACCEPTED for trial in clean)
+    if accepted >= FEWEST_FRAMES:
+        first = found
+        found = _fitted(trials, len(clean), lambda trial: _confidence(trial, first) >= _ACCEPTED)
+    return _outcome([trial for trial in trials if trial.kind != CELLS], clean, found)
 
 
-def _fitted(trials: Sequence[Trial], trusted: Sequence[Trial], frames: int) -> Calibration:
-    translation, rotation = fit_factors(*errors_and_covariances(trusted))
-    found = Calibration(translation, rotation, frames=frames)
-    seen = np.array([signals(_evidence(trial, found)) for trial in trials])
-    is_right = np.array([trial.is_right for trial in trials])
-    return replace(found, confidence=fit_confidence(seen, is_right, _weights(trials)))
+def _fitted(
+    trials: Sequence[Trial], frames: int, is_trusted: Callable[[Trial], bool]
+) -> Calibration:
+    usual = Calibration()
+    on_landmarks = [t for t in trials if t.kind == CLEAN and t.on_landmarks and is_trusted(t)]
+    # Where landmarks are missing, doubt is what the factors have to bring about.
+    on_cells = [t for t in trials if t.kind == CELLS]
+    translation, rotation = fit_factors(
+        *errors_and_covariances(on_landmarks), usual.factors(on_landmarks=True)
+    )
+    cells_translation, cells_rotation = fit_factors(
+        *errors_and_covariances(on_cells), usual.factors(on_landmarks=False)
+    )
+    found = replace(
+        usual,
+        translation_factor=translation,
+        rotation_factor=rotation,
+        cells_translation_factor=cells_translation,
+        cells_rotation_factor=cells_rotation,
+        frames=frames,
+    )
+    images = [trial for trial in trials if trial.kind != CELLS]
+    seen = np.array([signals(_evidence(trial, found)) for trial in images])
+    is_right = np.array([trial.is_right for trial in images])
+    return replace(found, confidence=fit_confidence(seen, is_right, _weights(images)))
 
 
 def _weights(trials: Sequence[Trial]) -> FloatArray:
@@ -98,7 +118,11 @@ def _weights(trials: Sequence[Trial]) -> FloatArray:
 
 
 def _evidence(trial: Trial, calibration: Calibration) -> Evidence:
-    return replace(trial.evidence, **deviations(calibrated(trial.covariance, calibration)))
+    return replace(trial.evidence, **deviations(_covariance(trial, calibration)))
+
+
+def _covariance(trial: Trial, calibration: Calibration) -> FloatArray:
+    return calibrated(trial.covariance, calibration.factors(trial.on_landmarks))
 
 
 def _confidence(trial: Trial, calibration: Calibration) -> float:
@@ -106,8 +130,8 @@ def _confidence(trial: Trial, calibration: Calibration) -> float:
 
 
 def _outcome(trials: Sequence[Trial], clean: Sequence[Trial], found: Calibration) -> Outcome:
-    errors, raw = errors_and_covariances(clean)
-    covariances = np.stack([calibrated(covariance, found) for covariance in raw])
+    errors, _ = errors_and_covariances(clean)
+    covariances = np.stack([_covariance(trial, found) for trial in clean])
     own = np.array([_confidence(trial, found) for trial in clean])
     right = [_confidence(trial, found) for trial in trials if trial.is_right]
     wrong = [_confidence(trial, found) for trial in trials if not trial.is_right]

@@ -8,7 +8,6 @@ from scipy.optimize import brentq, minimize
 from scipy.special import expit
 from scipy.stats import chi2
 
-from implicit_loc.calibration import Calibration
 from implicit_loc.confidence import SIGNALS, ConfidenceModel
 from implicit_loc.covariance import calibrated
 from implicit_loc_trainer.evaluation.trust import normalised_squares
@@ -35,7 +34,9 @@ _OUTLIER = 3.0
 _PRIOR_IMAGES = 20.0
 
 
-def fit_factors(errors: FloatArray, covariances: FloatArray) -> tuple[float, float]:
+def fit_factors(
+    errors: FloatArray, covariances: FloatArray, usual: tuple[float, float]
+) -> tuple[float, float]:
     """Factors on the standard deviations of position and rotation.
 
     Squared Mahalanobis lengths of three components follow chi-square. Errors of a network have
@@ -49,27 +50,28 @@ def fit_factors(errors: FloatArray, covariances: FloatArray) -> tuple[float, flo
     Args:
         errors: (N, 6), as pose_errors gives them, in the order of the recording.
         covariances: before calibration, (N, 6, 6).
+        usual: the factors of unknown maps.
 
     Returns:
-        For Calibration: translation_factor, rotation_factor.
+        Of position and rotation, for Calibration.
     """
-    usual = Calibration()
+    if not len(errors):
+        return usual
     share = len(errors) / (len(errors) + _PRIOR_FRAMES)
     stretches = max(1, len(errors) // _FRAMES_PER_STRETCH)
     next_one = math.sqrt(1 + 1 / stretches)
     translation = next_one * _factor(errors, covariances, slice(0, 3))
     rotation = next_one * _factor(errors, covariances, slice(3, 6))
     return (
-        translation**share * usual.translation_factor ** (1 - share),
-        rotation**share * usual.rotation_factor ** (1 - share),
+        translation**share * usual[0] ** (1 - share),
+        rotation**share * usual[1] ** (1 - share),
     )
 
 
 def _factor(errors: FloatArray, covariances: FloatArray, part: slice) -> float:
     def surprise(logarithm: float) -> float:
         factor = float(np.exp(logarithm))
-        calibration = Calibration(translation_factor=factor, rotation_factor=factor)
-        scaled = np.stack([calibrated(covariance, calibration) for covariance in covariances])
+        scaled = np.stack([calibrated(covariance, (factor, factor)) for covariance in covariances])
         return _surprise(normalised_squares(errors[:, part], scaled[:, part, part]))
 
     least, largest = np.log([_LEAST, _LARGEST])

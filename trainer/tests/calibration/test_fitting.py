@@ -12,10 +12,10 @@ from implicit_loc.covariance import calibrated
 from implicit_loc_trainer.calibration.calibrating import CalibrationError, calibrate
 from implicit_loc_trainer.calibration.degraded import CLEAN
 from implicit_loc_trainer.calibration.fitting import fit_confidence, fit_factors
-from implicit_loc_trainer.calibration.measuring import Trial
+from implicit_loc_trainer.calibration.measuring import CELLS, Trial
 from implicit_loc_trainer.evaluation.trust import coverage, is_correct, normalised_squares
 
-USUAL = Calibration()
+USUAL = Calibration().factors(on_landmarks=True)
 
 
 def _covariances(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -36,7 +36,7 @@ def _errors(
 def test_the_factors_of_known_errors_are_found(factors: tuple[float, float]) -> None:
     rng = np.random.default_rng(0)
     covariances = _covariances(400, rng)
-    found = fit_factors(_errors(covariances, factors, rng), covariances)
+    found = fit_factors(_errors(covariances, factors, rng), covariances, USUAL)
     np.testing.assert_allclose(found, factors, rtol=0.15)
 
 
@@ -46,9 +46,8 @@ def test_heavy_tails_get_an_honest_interval_and_a_bounded_mean() -> None:
     covariances = _covariances(800, rng)
     tails = np.sqrt(4.0 / rng.chisquare(4, (800, 1)))
     errors = _errors(covariances, (2.0, 2.0), rng) * tails
-    translation, rotation = fit_factors(errors[:400], covariances[:400])
-    calibration = Calibration(translation, rotation)
-    scaled = np.stack([calibrated(covariance, calibration) for covariance in covariances[400:]])
+    found = fit_factors(errors[:400], covariances[:400], USUAL)
+    scaled = np.stack([calibrated(covariance, found) for covariance in covariances[400:]])
     for part in (slice(0, 3), slice(3, 6)):
         assert 0.85 < coverage(errors[400:, part], scaled[:, part, part]) < 0.95
     assert 4 < normalised_squares(errors[400:], scaled).mean() < 9
@@ -61,7 +60,9 @@ def test_a_few_plainly_wrong_poses_move_the_factors_little() -> None:
     spoilt = errors.copy()
     spoilt[::25] *= 1000
     np.testing.assert_allclose(
-        fit_factors(spoilt, covariances), fit_factors(errors, covariances), rtol=0.3
+        fit_factors(spoilt, covariances, USUAL),
+        fit_factors(errors, covariances, USUAL),
+        rtol=0.3,
     )
 
 
@@ -69,9 +70,9 @@ def test_few_stretches_leave_room_for_a_worse_one() -> None:
     """The same frames, once as they are and once as part of a long recording like them."""
     rng = np.random.default_rng(6)
     covariances = _covariances(33, rng)
-    errors = _errors(covariances, (USUAL.translation_factor, USUAL.rotation_factor), rng)
-    few = fit_factors(errors, covariances)
-    many = fit_factors(np.tile(errors, (20, 1)), np.tile(covariances, (20, 1, 1)))
+    errors = _errors(covariances, USUAL, rng)
+    few = fit_factors(errors, covariances, USUAL)
+    many = fit_factors(np.tile(errors, (20, 1)), np.tile(covariances, (20, 1, 1)), USUAL)
     # sqrt(1 + 1/3), to the power that 33 frames have beside the 15 of unknown maps.
     np.testing.assert_allclose(np.divide(few, many), 1.155 ** (33 / 48), rtol=0.06)
 
@@ -79,9 +80,14 @@ def test_few_stretches_leave_room_for_a_worse_one() -> None:
 def test_few_frames_say_less_than_many() -> None:
     rng = np.random.default_rng(3)
     covariances = _covariances(12, rng)
-    translation, rotation = fit_factors(1e-6 * np.ones((12, 6)), covariances)
-    assert 0.2 < translation < USUAL.translation_factor
-    assert 0.2 < rotation < USUAL.rotation_factor
+    for factor, usual in zip(
+        fit_factors(1e-6 * np.ones((12, 6)), covariances, USUAL), USUAL, strict=True
+    ):
+        assert 0.2 < factor < usual
+
+
+def test_no_frames_say_nothing() -> None:
+    assert fit_factors(np.zeros((0, 6)), np.zeros((0, 6, 6)), USUAL) == USUAL
 
 
 def _model_of(signals: np.ndarray, is_right: np.ndarray) -> ConfidenceModel:
@@ -123,12 +129,18 @@ def _trials(count: int, seed: int = 7) -> list[Trial]:
     good = Evidence(0.8, 0.006, 0.9, 0.04, 0.5, 0.05, 0.03, 0.05, 0.03, 0.2, 0.2, 0.0, 0.7)
     bad = Evidence(0.05, 0.2, 0.1, 0.5, 0.05, 0.3, 0.2, 0.5, 0.4, 0.9, 0.8, 0.3, 0.05)
     clean = [
-        Trial(CLEAN, False, good, covariance, error, bool(is_correct(error[None])[0]))
+        Trial(CLEAN, False, good, covariance, error, bool(is_correct(error[None])[0]), True)
         for covariance, error in zip(covariances, errors, strict=True)
     ]
     foreign = [
         dataclasses.replace(
-            trial, kind='noise', is_foreign=True, evidence=bad, error=None, is_right=False
+            trial,
+            kind='noise',
+            is_foreign=True,
+            evidence=bad,
+            error=None,
+            is_right=False,
+            on_landmarks=False,
         )
         for trial in clean
     ]
@@ -142,6 +154,28 @@ def test_a_calibration_accepts_what_is_right_and_refuses_what_is_foreign() -> No
     assert outcome.trust.accepted > 0.9
     assert 4 < outcome.trust.nees_mean < 9
     assert 'calibrated on 150 held-out frames' in outcome.described()
+
+
+def test_poses_on_cells_have_factors_of_their_own() -> None:
+    """As good as a map's landmarks are, it may be poor without them."""
+    trials = _trials(150)
+    alone = [
+        dataclasses.replace(
+            trial,
+            kind=CELLS,
+            error=20 * trial.error,
+            is_right=False,
+            on_landmarks=False,
+        )
+        for trial in trials
+        if trial.error is not None
+    ]
+    before, after = calibrate(trials), calibrate([*trials, *alone])
+    on_landmarks = after.calibration.factors(on_landmarks=True)
+    on_cells = after.calibration.factors(on_landmarks=False)
+    np.testing.assert_allclose(on_landmarks, before.calibration.factors(on_landmarks=True))
+    assert min(np.divide(on_cells, on_landmarks)) > 8
+    assert after.trust == before.trust
 
 
 def test_the_same_images_give_the_same_calibration() -> None:
