@@ -35,8 +35,9 @@ class PoseEstimate:
     Attributes:
         world_from_camera: (4, 4), metres, optical frame.
         first_pose: world_from_camera of the closed form that the pose was refined from, on
-            cells and then on landmarks; without refinement the same pose.
-        used_consensus: whether the pose comes from the robust fallback.
+            cells, on landmarks or on both; without refinement the same pose.
+        used_consensus: whether the pose comes from the robust fallback, directly or by way of
+            landmarks.
         covariance: (6, 6) of the camera's pose: x y z, then rotation about the fixed axes
             X Y Z of the world frame; m2 and rad2.
         confidence: in [0, 1].
@@ -73,7 +74,8 @@ class Localizer:
         runtime: how the network is executed, a key of implicit_loc.runtimes.RUNTIMES, or 'auto'.
             One that is not installed gives way to the next best; `runtime` says so.
         threads: bound of the CPU's, for PyTorch in the whole process and for ONNX Runtime; None
-            for what PyTorch has.
+            for what PyTorch has. NumPy, which solves, is bounded by the environment variable
+            OPENBLAS_NUM_THREADS alone.
         checkpoint: file that the network comes from; what is compiled of it is kept beside it.
 
     Raises:
@@ -125,28 +127,30 @@ class Localizer:
         return self._execution.status
 
     def settle(self) -> None:
-        """Between two images: prepare the runtime for cameras that `warm_up` has not seen.
+        """Between two images: prepare the runtime for what `warm_up` has not seen or exported.
 
         On CPUs it only starts what takes long and sees whether it has ended; a CUDA graph is
         captured here, within a second. Without it, images of such a camera stay slower.
         """
         self._execution.settle()
 
-    def warm_up(self, camera: Camera | None = None) -> float:
+    def warm_up(self, camera: Camera | None = None, *, export: bool = True) -> float:
         """Prepare the runtime and run it on a grey image, so that no real one finds it cold.
 
-        The first time, ONNX Runtime's export of a checkpoint takes some ten seconds. A runtime
+        The first time, ONNX Runtime's export of a checkpoint takes ten seconds or more. A runtime
         that has failed, like a GPU that ran out of memory, is tried again.
 
         Args:
             camera: whose images will come; None for the training camera.
+            export: whether to wait for that export; else `settle` makes it behind the images,
+                which are slower until then.
 
         Returns:
             Seconds that a warmed image takes.
         """
         camera = camera or self.description.training_camera
         self._check_aspect(camera)
-        self._execution.prepare(camera)
+        self._execution.prepare(camera, export=export)
         grey = np.full((camera.height, camera.width, 3), 128, np.uint8)
         for _ in range(3):
             start = time.perf_counter()

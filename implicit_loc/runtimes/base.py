@@ -68,6 +68,8 @@ class Runtime(ABC):
     def predict(self, image: ByteImage, camera: Camera) -> tuple[Geometry, Timings]:
         """Execute the network; compiles nothing, whatever the camera.
 
+        The first image of a size may take longer: what was compiled for it once is opened.
+
         Args:
             image: RGB, (H, W, 3), of the camera's size.
             camera: of the image.
@@ -81,10 +83,15 @@ class Runtime(ABC):
         """
 
     @abstractmethod
-    def prepare(self, camera: Camera) -> None:
+    def prepare(self, camera: Camera, *, export: bool = True) -> None:
         """Compile what images of a camera need; may take seconds.
 
         Where it cannot be compiled, images are executed in another way, and `status` says why.
+
+        Args:
+            camera: whose images will come.
+            export: whether to wait for an export that takes long; else `settle` does it behind
+                the images, which are executed in a slower way until then.
 
         Raises:
             RuntimeUnavailableError: what executes it has failed.
@@ -92,7 +99,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def settle(self) -> None:
-        """Between two images: prepare for cameras that came unannounced.
+        """Between two images: prepare for cameras that `prepare` has not been finished for.
 
         Raises:
             RuntimeUnavailableError: what executes it has failed.

@@ -86,8 +86,8 @@ class CudaGraphRuntime(Runtime):
                 self._wanted = camera
             return self._eager.predict(image, camera)
 
-    def prepare(self, camera: Camera) -> None:
-        """See Runtime.
+    def prepare(self, camera: Camera, *, export: bool = True) -> None:
+        """See Runtime; capturing takes less than a second and exports nothing.
 
         Raises:
             RuntimeUnavailableError: the device fails.

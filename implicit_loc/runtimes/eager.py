@@ -48,7 +48,7 @@ class EagerRuntime(Runtime):
         """See Runtime."""
         return self._status
 
-    def prepare(self, camera: Camera) -> None:
+    def prepare(self, camera: Camera, *, export: bool = True) -> None:
         """Nothing to compile."""
 
     def settle(self) -> None:

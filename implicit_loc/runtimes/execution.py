@@ -95,7 +95,7 @@ class Execution:
         """See Runtime; fails only if eager PyTorch on the CPU does."""
         return self._insisting(lambda runtime: runtime.predict(image, camera))
 
-    def prepare(self, camera: Camera) -> None:
+    def prepare(self, camera: Camera, *, export: bool = True) -> None:
         """See Runtime; first tries again what was missing or has failed."""
         if self._reasons:
             if self._task.device.type != 'cpu':
@@ -103,7 +103,7 @@ class Execution:
                 again = copy.deepcopy(self._task.host_network)
                 self._task = replace(self._task, network=again)
             self._choose()
-        self._insisting(lambda runtime: runtime.prepare(camera))
+        self._insisting(lambda runtime: runtime.prepare(camera, export=export))
 
     def settle(self) -> None:
         """See Runtime."""

@@ -21,6 +21,8 @@ from implicit_loc.runtimes.base import RuntimeUnavailableError
 from implicit_loc.runtimes.onnx_files import ExportKey
 
 _PROGRAM = 'implicit_loc.runtimes.onnx_export_program'
+# In the folder that the program works in.
+SOURCE, OUTPUT = 'network.safetensors', 'network.onnx'
 NEEDED = ('onnx', 'onnxscript')
 _TIMEOUT_S = 600.0
 
@@ -38,24 +40,22 @@ class Export:
     """
 
     def __init__(self, network: SceneNetwork, key: ExportKey, niceness: int = 0) -> None:
-        missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-        if missing:
-            raise RuntimeUnavailableError(
-                f'exporting to ONNX needs {" and ".join(missing)}: pip install {" ".join(missing)}'
-            )
+        require_exporter()
         try:
             self._folder = TemporaryDirectory(prefix='implicit_loc.')
             folder = Path(self._folder.name)
-            source, self._output = folder / 'network.safetensors', folder / 'network.onnx'
+            self._output = folder / OUTPUT
             self._errors = folder / 'errors.txt'
-            save_checkpoint(source, network, _described(network, key), half_precision=False)
+            described = _described(network, key)
+            save_checkpoint(folder / SOURCE, network, described, half_precision=False)
             with self._errors.open('wb') as errors:
                 self._process = subprocess.Popen(
                     [
-                        *(sys.executable, '-m', _PROGRAM, str(source), str(self._output)),
+                        *(sys.executable, '-m', _PROGRAM, str(folder)),
                         *(json.dumps(key.metadata()), str(niceness)),
                     ],
-                    stdin=subprocess.DEVNULL,
+                    # Its end tells the process that this one has ended, in whatever way.
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
                     env=_environment(),
@@ -95,10 +95,25 @@ class Export:
         raise RuntimeUnavailableError(f'exporting to ONNX failed: {reason}')
 
 
+def require_exporter() -> None:
+    """See whether what the exporter needs is installed.
+
+    Raises:
+        RuntimeUnavailableError: with what to install.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise RuntimeUnavailableError(
+            f'exporting to ONNX needs {" and ".join(missing)}: pip install {" ".join(missing)}'
+        )
+
+
 def _end(process: 'subprocess.Popen[bytes]') -> None:
     with suppress(OSError):
         process.kill()
     process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _described(network: SceneNetwork, key: ExportKey) -> CheckpointDescription:

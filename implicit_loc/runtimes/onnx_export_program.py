@@ -1,11 +1,15 @@
-"""`python -m implicit_loc.runtimes.onnx_export_program CHECKPOINT OUTPUT METADATA NICENESS`.
+"""`python -m implicit_loc.runtimes.onnx_export_program FOLDER METADATA NICENESS`.
 
-Exports the network of a checkpoint, for images of the size of its training camera.
+Exports the network of the checkpoint in a temporary folder, for images of the size of its training
+camera. When standard input ends, whoever asked has ended: so does this program, and removes the
+folder.
 """
 
 import json
 import os
+import shutil
 import sys
+import threading
 from pathlib import Path
 
 import torch
@@ -15,7 +19,10 @@ from implicit_loc import preprocessing
 from implicit_loc.checkpoint import load_checkpoint
 from implicit_loc.network import SceneNetwork
 from implicit_loc.runtimes import packing
+from implicit_loc.runtimes.onnx_export import OUTPUT, SOURCE
 from implicit_loc.runtimes.onnx_files import FOCAL_LENGTH, IMAGE
+
+_STDIN = 0
 
 
 class _FromPixels(nn.Module):
@@ -65,6 +72,21 @@ def export(checkpoint: Path, output: Path, metadata: dict[str, str]) -> None:
     program.save(output, external_data=False)
 
 
+def _end_with_asker(folder: Path) -> None:
+    # Not sys.stdin, whose lock a thread must not hold when the interpreter ends.
+    while os.read(_STDIN, 1):
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    # The other thread is deep in the exporter.
+    os._exit(1)
+
+
+def main(folder: Path, metadata: dict[str, str], niceness: int) -> None:
+    """Export within the folder, as long as standard input stays open."""
+    threading.Thread(target=_end_with_asker, args=[folder], daemon=True).start()
+    os.nice(niceness)
+    export(folder / SOURCE, folder / OUTPUT, metadata)
+
+
 if __name__ == '__main__':
-    os.nice(int(sys.argv[4]))
-    export(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3]))

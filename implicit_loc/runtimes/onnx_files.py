@@ -1,9 +1,12 @@
 """Where exported networks are kept, and to which checkpoint a file belongs."""
 
+import glob
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from implicit_loc.network import SceneNetwork
 # Counts the meanings that inputs and outputs of an exported network have had.
 EXPORT_FORMAT = 1
 IMAGE, FOCAL_LENGTH = 'image', 'focal_length'
+# Nobody writes an export for so long; process ids would tell nothing across containers.
+_STALE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,22 @@ class ExportKey:
     width: int
     height: int
 
-    def metadata(self) -> dict[str, str]:
-        """What stands in the file: another version of anything that made it makes it stale."""
+    def requirements(self) -> dict[str, str]:
+        """Entries of the metadata without which a file is not believed.
+
+        The versions that made it are none of them: a file that a robot brings along was made
+        elsewhere, and its prediction is compared whenever it is opened.
+        """
         return {
             'implicit_loc.network': self.fingerprint,
             'implicit_loc.input': f'{self.width}x{self.height}',
-            'implicit_loc.exporter': f'{EXPORT_FORMAT}, {__version__}, {torch.__version__}',
+            'implicit_loc.format': str(EXPORT_FORMAT),
         }
+
+    def metadata(self) -> dict[str, str]:
+        """What stands in the file."""
+        exporter = f'implicit_loc {__version__}, torch {torch.__version__}'
+        return {**self.requirements(), 'implicit_loc.exporter': exporter}
 
 
 def fingerprint(network: SceneNetwork) -> str:
@@ -86,6 +100,7 @@ def keep(content: bytes, candidates: Iterator[Path]) -> str:
 
 def _write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_over(path)
     writer = f'{os.getpid()}.{threading.get_ident()}'
     temporary = path.with_name(f'.{path.name}.{writer}.part')
     try:
@@ -93,3 +108,11 @@ def _write_whole(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_left_over(path: Path) -> None:
+    """What processes that were killed while they wrote have left."""
+    for part in path.parent.glob(f'.{glob.escape(path.name)}.*.part'):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > _STALE_S:
+                part.unlink()

@@ -21,15 +21,17 @@ from implicit_loc.runtimes.base import (
     on_host,
 )
 from implicit_loc.runtimes.eager import EagerRuntime
-from implicit_loc.runtimes.onnx_export import Export
+from implicit_loc.runtimes.onnx_export import Export, require_exporter
 from implicit_loc.runtimes.onnx_files import ExportKey
 from implicit_loc.runtimes.onnx_session import OnnxSession, require_provider
+from implicit_loc.runtimes.onnx_turn import ExportTurn
 
 CPU_PROVIDER = 'CPUExecutionProvider'
 _Size = tuple[int, int]
 # A camera driver that switches between a few modes finds all of them ready.
 _MOST_SESSIONS = 4
 _NICENESS_BEHIND_IMAGES = 10
+_EXPORTING = 'the network is exported to ONNX for {} behind the images, once; slower until then'
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class _Running:
     """An export, and for which images it is."""
 
     export: Export
+    turn: ExportTurn
     camera: Camera
     size: _Size
 
@@ -60,6 +63,8 @@ class OnnxRuntime(Runtime):
         self._fingerprint = ''
         self._sessions: dict[_Size, OnnxSession] = {}
         self._running: _Running | None = None
+        # That of an export behind the images, until it is this process's.
+        self._turn: ExportTurn | None = None
         # Why a size has no session, and those of these sizes that nobody has tried to export.
         self._reasons: dict[_Size, str] = {}
         self._wanted: dict[_Size, Camera] = {}
@@ -91,14 +96,21 @@ class OnnxRuntime(Runtime):
         timings = {'preprocessing': prepared - start, 'network': time.perf_counter() - prepared}
         return geometry, timings
 
-    def prepare(self, camera: Camera) -> None:
+    def prepare(self, camera: Camera, *, export: bool = True) -> None:
         """See Runtime."""
         self._newest = size = self._size(camera)
         if size in self._sessions or self._open_kept(camera, size):
             return
+        if not export:
+            self._announce(camera, size)
+            return
         running, self._running = self._running, None
         if running is None or running.size != size:
-            running = self._begin(camera, size)
+            if running is not None:
+                running.turn.end()
+            turn = ExportTurn(self._task.checkpoint)
+            turn.wait()
+            running = self._begin(camera, size, turn)
         if running is not None:
             self._finish(running)
 
@@ -109,8 +121,10 @@ class OnnxRuntime(Runtime):
             self._finish(running)
         elif self._running is None and self._wanted:
             size, camera = next(iter(self._wanted.items()))
-            if not self._open_kept(camera, size):
-                self._running = self._begin(camera, size, _NICENESS_BEHIND_IMAGES)
+            self._turn = self._turn or ExportTurn(self._task.checkpoint)
+            if self._turn.take():
+                turn, self._turn = self._turn, None
+                self._running = self._begin(camera, size, turn, _NICENESS_BEHIND_IMAGES)
 
     def _seen_first(self, camera: Camera, size: _Size) -> OnnxSession | None:
         # Other providers may compile for minutes: they wait for `prepare` or `settle`.
@@ -123,6 +137,18 @@ class OnnxRuntime(Runtime):
                 'warming up does it'
             )
         return self._sessions.get(size)
+
+    def _announce(self, camera: Camera, size: _Size) -> None:
+        """Leave the export to `settle`."""
+        if self._running is not None and self._running.size == size:
+            return
+        try:
+            require_exporter()
+        except RuntimeUnavailableError as error:
+            self._reasons[size] = str(error)
+            return
+        self._wanted[size] = camera
+        self._reasons[size] = _EXPORTING.format(_text(size))
 
     def _size(self, camera: Camera) -> _Size:
         wanted = preprocessing.input_camera(camera, self._task.input_height)
@@ -142,30 +168,38 @@ class OnnxRuntime(Runtime):
             return True
         return False
 
-    def _begin(self, camera: Camera, size: _Size, niceness: int = 0) -> _Running | None:
+    def _begin(
+        self, camera: Camera, size: _Size, turn: ExportTurn, niceness: int = 0
+    ) -> _Running | None:
+        """Export, unless another process has done so by now, or it is not possible."""
         self._wanted.pop(size, None)
+        if self._open_kept(camera, size):
+            turn.end()
+            return None
         try:
             export = Export(self._task.host_network, self._key(size), niceness)
         except RuntimeUnavailableError as error:
             self._reasons[size] = str(error)
+            turn.end()
             return None
-        self._reasons[size] = f'the network is being exported to ONNX for {_text(size)}'
-        return _Running(export, camera, size)
+        self._reasons[size] = _EXPORTING.format(_text(size))
+        return _Running(export, turn, camera, size)
 
     def _finish(self, running: _Running) -> None:
         size = running.size
         try:
             content = running.export.result()
             self._open(content, running.camera, size)
+            places = onnx_files.places(self._key(size), self._task.checkpoint)
+            self._not_kept = onnx_files.keep(content, places)
         except RuntimeUnavailableError as error:
             self._reasons[size] = str(error)
-            return
-        places = onnx_files.places(self._key(size), self._task.checkpoint)
-        self._not_kept = onnx_files.keep(content, places)
+        finally:
+            running.turn.end()
 
     def _open(self, content: bytes, camera: Camera, size: _Size) -> None:
         session = OnnxSession(content, self._provider, self._task.threads)
-        expected = self._key(size).metadata()
+        expected = self._key(size).requirements()
         if any(session.metadata.get(name) != value for name, value in expected.items()):
             raise RuntimeUnavailableError('the ONNX file belongs to another network')
         self._require_agreement(session, camera)

@@ -51,10 +51,30 @@ def new_bag(
             )
         for name, text in (notes or {}).items():
             (unfinished / name).write_text(text, encoding='utf-8')
-        if path.is_symlink() or path.is_file() or (path.is_dir() and not is_bag(path)):
-            raise OutputError(f'{path} is in the way: it is no bag, remove or rename it')
-        shutil.rmtree(path, ignore_errors=True)
+        remove_bag(path)
         unfinished.rename(path)
+
+
+def check_replaceable(path: Path) -> None:
+    """Finds out early whether a bag can be written there, or takes the place of another.
+
+    Raises:
+        OutputError: something else is at the path.
+    """
+    if path.is_symlink() or path.is_file() or (path.is_dir() and not is_bag(path)):
+        raise OutputError(f'{path} is in the way: it is no bag, remove or rename it')
+
+
+def remove_bag(path: Path) -> None:
+    """Removes a bag, if there is one.
+
+    Raises:
+        OutputError: something else is at the path.
+        OSError: it cannot be removed.
+    """
+    check_replaceable(path)
+    if path.exists():
+        shutil.rmtree(path)
 
 
 def is_bag(path: Path) -> bool:

@@ -69,5 +69,5 @@ def run(patch, localizer, *arguments, plots=False):
         # They take seconds.
         patch.setattr(pictures, 'draw', lambda *_: [])
         patch.setattr(page.charts, 'trust_charts', lambda *_: {})
-    patch.setattr(Localizer, 'load', lambda *_: localizer)
+    patch.setattr(Localizer, 'load', localizer.load)
     return cli.main(['evaluate-bag', *map(str, arguments)])

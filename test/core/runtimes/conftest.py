@@ -71,8 +71,8 @@ def kept(checkpoint_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Exp
     )
     runtime = exported.runtime()
     runtime.prepare(exported.camera)
-    assert runtime.status.name == exported.name
     assert runtime.status.note == ''
+    assert runtime.status.name == exported.name
     return exported
 
 
@@ -129,6 +129,7 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes | str], list[int
     """`exports(content)`: every export ends at once; gives the widths that are asked for."""
 
     def begin(content: bytes | str) -> list[int]:
+        monkeypatch.setattr(onnx_export, 'NEEDED', ())
         asked: list[int] = []
 
         def start(network: SceneNetwork, key: ExportKey, niceness: int) -> _Finished:

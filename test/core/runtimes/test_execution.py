@@ -56,7 +56,7 @@ class _Fake(Runtime):
         self._fail()
         return self._eager.predict(image, camera)
 
-    def prepare(self, camera: Camera) -> None:
+    def prepare(self, camera: Camera, *, export: bool = True) -> None:
         self._fail()
 
     def settle(self) -> None:

@@ -1,5 +1,6 @@
 """Which exported files are believed, and where they are kept."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,14 @@ def test_an_export_says_in_its_metadata_to_what_it_belongs(kept: 'Exported') -> 
     assert found.items() >= key.metadata().items()
 
 
+def test_an_export_of_other_versions_is_used(copied: 'Exported') -> None:
+    """A robot brings the file along, and has another build of PyTorch."""
+    _entry('exporter', 'implicit_loc 0.0.1, torch 1.13')(copied.file)
+    runtime = copied.runtime()
+    runtime.predict(copied.image, copied.camera)
+    assert runtime.status.name == copied.name
+
+
 def _entry(name: str, value: str) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         model = _import_onnx().load(path)
@@ -51,7 +60,7 @@ def _entry(name: str, value: str) -> Callable[[Path], None]:
 SPOILERS: dict[str, Callable[[Path], object]] = {
     'foreign': _entry('network', '0' * 64),
     'of another size': _entry('input', '64x64'),
-    'stale': _entry('exporter', '0, 0.0.1, 1.13'),
+    'stale': _entry('format', '0'),
     'truncated': lambda path: path.write_bytes(path.read_bytes()[:-1000]),
     'empty': lambda path: path.write_bytes(b''),
     'text': lambda path: path.write_text('no ONNX file'),
@@ -119,6 +128,17 @@ def test_an_export_goes_where_it_can_be_written(
     assert reason.startswith('the exported network is not kept: ')
     assert reason.count('cannot be written') == 2
     assert not list(tmp_path.rglob('*.part'))
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    old, young = (tmp_path / f'.map.64x48.onnx.{pid}.1.part' for pid in (7, 8))
+    other = tmp_path / '.other.64x48.onnx.7.1.part'
+    for path in (old, young, other):
+        path.touch()
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    onnx_files.keep(b'export', iter([tmp_path / 'map.64x48.onnx']))
+    assert sorted(tmp_path.iterdir()) == sorted([young, other, tmp_path / 'map.64x48.onnx'])
 
 
 def test_an_export_that_cannot_be_kept_is_used_all_the_same(

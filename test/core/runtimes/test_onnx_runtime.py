@@ -1,8 +1,5 @@
 """ONNX Runtime: what it predicts, and when it exports."""
 
-import os
-import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +11,8 @@ import torch
 
 from implicit_loc.checkpoint import CheckpointDescription
 from implicit_loc.localizer import Localizer
-from implicit_loc.runtimes import RuntimeUnavailableError, agreement, onnx_export
+from implicit_loc.runtimes import RuntimeUnavailableError, agreement
 from implicit_loc.runtimes.eager import EagerRuntime
-from implicit_loc.runtimes.onnx_files import ExportKey
 from implicit_loc.runtimes.onnx_runtime import OnnxRuntime
 
 if TYPE_CHECKING:
@@ -50,7 +46,7 @@ def test_the_localizer_uses_the_export_beside_its_checkpoint(
         Localizer(network, small, 'cpu', runtime=name, checkpoint=copied.checkpoint)
         for name in ('onnx', 'eager')
     )
-    assert fast.warm_up() > 0
+    assert fast.warm_up(export=False) > 0
     fast.settle()
     threads = torch.get_num_threads()
     assert fast.runtime.name.startswith('onnxruntime ')
@@ -82,13 +78,45 @@ def test_an_unannounced_camera_is_answered_at_once_and_exported_between_images(
     assert 'eager' in runtime.status.name
     assert asked == []
     runtime.settle()
-    assert 'is being exported' in runtime.status.note
+    assert 'behind the images, once; slower until then' in runtime.status.note
     runtime.settle()
     assert runtime.status.name == copied.name
     assert copied.file.read_bytes() == content
     runtime.settle()
     runtime.prepare(copied.camera)
     assert asked == [64]
+
+
+def test_an_announced_camera_may_be_exported_behind_its_images(
+    copied: 'Exported', exports: Exports
+) -> None:
+    """Whoever starts a robot waits for no export, is told, and gets it nevertheless."""
+    content = copied.file.read_bytes()
+    copied.file.unlink()
+    asked = exports(content)
+    runtime = copied.runtime()
+    for _ in range(2):
+        runtime.prepare(copied.camera, export=False)
+        assert asked == []
+        assert 'eager' in runtime.status.name
+        assert 'behind the images, once; slower until then' in runtime.status.note
+    runtime.settle()
+    runtime.prepare(copied.camera, export=False)
+    runtime.predict(copied.image, copied.camera)
+    runtime.settle()
+    assert asked == [64]
+    assert runtime.status.name == copied.name
+    assert runtime.status.note == ''
+    again = copied.runtime()
+    again.prepare(copied.camera, export=False)
+    assert again.status.name == copied.name
+
+
+def test_what_the_exporter_needs_is_said_before_the_first_image(copied: 'Exported') -> None:
+    copied.file.unlink()
+    runtime = copied.runtime()
+    runtime.prepare(copied.camera, export=False)
+    assert 'needs onnx_exporter_that_is_not_there: pip install' in runtime.status.note
 
 
 def test_a_failing_export_is_tried_once_between_images_and_again_when_asked(
@@ -148,44 +176,6 @@ def test_cameras_without_end_do_not_fill_the_memory(
         runtime.predict(kept.image, kept.camera)
         assert list(runtime._sessions) == [(64, 48)]
         assert runtime.status.name == kept.name
-
-
-@pytest.fixture
-def begin(copied: 'Exported', monkeypatch: pytest.MonkeyPatch) -> Callable[[], onnx_export.Export]:
-    """Starts a real export."""
-    monkeypatch.setattr(onnx_export, 'NEEDED', ('onnx',))
-    network = copied.task().network
-    return lambda: onnx_export.Export(network, ExportKey('f' * 64, 64, 48))
-
-
-@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
-def test_an_export_that_is_killed_half_way_says_so_and_leaves_nothing(
-    begin: Callable[[], onnx_export.Export], number: signal.Signals
-) -> None:
-    export = begin()
-    folder = Path(export._folder.name)
-    assert folder.is_dir()
-    time.sleep(0.2)
-    os.kill(export._process.pid, number)
-    with pytest.raises(RuntimeUnavailableError, match=f'ended with status {-number}'):
-        export.result()
-    assert not folder.exists()
-
-
-def test_an_export_that_nobody_waits_for_ends(begin: Callable[[], onnx_export.Export]) -> None:
-    export = begin()
-    process, folder = export._process, Path(export._folder.name)
-    del export
-    assert process.poll() is not None
-    assert not folder.exists()
-
-
-def test_a_process_that_cannot_export_gives_its_last_line_as_the_reason(
-    begin: Callable[[], onnx_export.Export], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(onnx_export, '_PROGRAM', 'implicit_loc.no_such_program')
-    with pytest.raises(RuntimeUnavailableError, match=r'failed: .*No module named implicit_loc'):
-        begin().result()
 
 
 def test_a_provider_that_is_not_installed_gives_way_with_what_to_install(

@@ -25,7 +25,7 @@ def measure(checkpoint: Path, scene: Scene, split: Path, device: str) -> dict[st
     Raises:
         ImplicitLocError: checkpoint or recording cannot be used.
     """
-    localizer = Localizer.load(checkpoint, device, _SOLVER)
+    localizer = Localizer.load(checkpoint, device, _SOLVER, 'eager')
     timings = _Timings()
     results = evaluate(
         localizer,

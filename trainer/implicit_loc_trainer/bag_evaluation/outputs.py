@@ -10,6 +10,7 @@ import torch
 
 from implicit_loc import poses
 from implicit_loc_trainer.bag_evaluation.evaluating import rejection
+from implicit_loc_trainer.bag_writing import check_replaceable
 from implicit_loc_trainer.datasets.bag_reader import StampedKey
 from implicit_loc_trainer.datasets.parsing import FloatArray
 from implicit_loc_trainer.evaluation.files import deviations
@@ -33,7 +34,8 @@ def check_outputs(folder: Path, is_forced: bool) -> None:
     """Makes the folder, and refuses to overwrite what an earlier evaluation wrote.
 
     Raises:
-        OutputError: the folder cannot be written, or holds such files and that was not allowed.
+        OutputError: the folder cannot be written, holds such files and that was not allowed, or
+            something that is no bag stands where the bag belongs.
     """
     names = (FIGURES, FRAMES, REPORT, PLOTS, RESULT_BAG, ESTIMATE, TRUTH)
     existing = [name for name in names if (folder / name).exists()]
@@ -44,6 +46,7 @@ def check_outputs(folder: Path, is_forced: bool) -> None:
         )
     for name in (FIGURES, FRAMES, REPORT, ESTIMATE, TRUTH):
         check_writable(folder / name)
+    check_replaceable(folder / RESULT_BAG)
 
 
 def write_figures(path: Path, figures: Mapping[str, Any]) -> None:

@@ -2,13 +2,8 @@
 
 import math
 
-from implicit_loc_trainer.bag_evaluation.writing import (
-    Outcome,
-    Task,
-    alignment_text,
-    node_lines,
-    remarks,
-)
+from implicit_loc_trainer.bag_evaluation.remarks import alignment_text, node_lines, remarks
+from implicit_loc_trainer.bag_evaluation.writing import Outcome, Task
 from implicit_loc_trainer.evaluation.tables import errors_text, percent
 
 
@@ -18,6 +13,7 @@ def summary_lines(task: Task, outcome: Outcome) -> list[str]:
     accepted = outcome.figures.accepted
     lines = [
         f'{task.checkpoint.name} on {task.recording.bag}, {outcome.source.image_topic}',
+        f'network           {outcome.runtime}',
         f'frames            {errors.frames}, {errors.lost} without a pose',
         f'all frames        median {_errors(errors, "median")}, mean {_errors(errors, "mean")}, '
         f'95th percentile {_errors(errors, "p95")}',

@@ -18,6 +18,7 @@ from implicit_loc_trainer.bag_evaluation.evaluating import BagEvaluation, evalua
 from implicit_loc_trainer.bag_evaluation.figures import BagFigures, bag_figures
 from implicit_loc_trainer.bag_evaluation.frame_pictures import FramePictures, evenly_spaced
 from implicit_loc_trainer.bag_evaluation.page import Page, render
+from implicit_loc_trainer.bag_evaluation.remarks import alignment_text, node_lines, remarks
 from implicit_loc_trainer.bag_evaluation.requirements import Requirement
 from implicit_loc_trainer.bag_evaluation.source import BagFrames, Selection, open_frames
 from implicit_loc_trainer.bag_evaluation.through_node import (
@@ -29,7 +30,6 @@ from implicit_loc_trainer.bag_evaluation.truth import TruthSource
 from implicit_loc_trainer.datasets.bag_options import Recording
 from implicit_loc_trainer.evaluation import pictures
 from implicit_loc_trainer.evaluation.frames import Evaluation, ShownFrame
-from implicit_loc_trainer.evaluation.tables import errors_text, percent
 from implicit_loc_trainer.output_files import replacing
 from implicit_loc_trainer.report.measuring import apart
 
@@ -49,6 +49,8 @@ class Task:
         solver: likewise.
         pictures: of how many frames the page keeps pictures.
         through_node: whether the images are also shown to the running node.
+        runtime: as for `Localizer`.
+        threads: likewise.
     """
 
     checkpoint: Path
@@ -61,6 +63,8 @@ class Task:
     solver: str
     pictures: int
     through_node: bool = False
+    runtime: str = 'auto'
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Outcome:
         found: by the localizer; its estimates aligned, if that was asked for.
         figures: of all frames.
         alignment: that was taken out; None if none was.
+        device: that the network ran on.
+        runtime: that executed it, by its exact name.
         node: what came through the node; None if that was not asked for.
     """
 
@@ -79,6 +85,8 @@ class Outcome:
     found: BagEvaluation
     figures: BagFigures
     alignment: WorldAlignment | None
+    device: str
+    runtime: str
     node: NodeOutcome | None = None
 
     @property
@@ -103,7 +111,9 @@ def evaluate_task(task: Task) -> Outcome:
     source = open_frames(task.recording, task.selection, task.truth)
     if task.through_node:
         check_node()
-    localizer = Localizer.load(task.checkpoint, task.device, task.solver)
+    localizer = Localizer.load(
+        task.checkpoint, task.device, task.solver, task.runtime, task.threads
+    )
     # Refuses a camera that no image of it could be localized with.
     localizer.warm_up(source.camera)
     names = [sample.name for sample in source.samples]
@@ -123,7 +133,9 @@ def evaluate_task(task: Task) -> Outcome:
         worst=apart(evaluation.worst, source.samples),
     )
     figures = bag_figures(evaluation.frames, task.min_confidence)
-    outcome = Outcome(source, replace(found, evaluation=evaluation), figures, alignment)
+    found = replace(found, evaluation=evaluation)
+    device, runtime = str(localizer.device), localizer.runtime.name
+    outcome = Outcome(source, found, figures, alignment, device, runtime)
     if not task.through_node:
         return outcome
     # Its network is no longer needed, and the node's needs the memory.
@@ -139,6 +151,9 @@ def _parameters(task: Task) -> dict[str, str | float]:
         'device': task.device,
         'solver': task.solver,
         'min_confidence': task.min_confidence,
+        'runtime': task.runtime,
+        # In the parameters of the node, 0 is what PyTorch decides.
+        'threads': task.threads or 0,
     }
 
 
@@ -187,68 +202,13 @@ def settings(task: Task, outcome: Outcome) -> dict[str, Any]:
         'every': selection.every,
         'min_confidence': task.min_confidence,
         'solver': task.solver,
-        'device': task.device,
+        'device': outcome.device,
+        'runtime': outcome.runtime,
         'images_in_bag': source.images,
         'images_without_stamp': source.without_stamp,
         'images_without_truth': source.without_truth,
         'images_out_of_order': source.out_of_order,
     }
-
-
-def remarks(source: BagFrames) -> list[str]:
-    """What a reader should know of the images."""
-    found = []
-    if source.without_truth:
-        found.append(
-            f'{source.without_truth} of {source.without_truth + len(source.samples)} chosen '
-            'images have no true pose and are left out.'
-        )
-    if source.without_stamp:
-        found.append(f'{source.without_stamp} images carry no stamp and are left out.')
-    if source.out_of_order:
-        found.append(
-            f'{source.out_of_order} images carry an older stamp than the image before them: here '
-            'they are sorted, a node would drop them.'
-        )
-    return found
-
-
-def node_lines(node: NodeOutcome | None) -> list[str]:
-    """What came through the node, a few sentences; none where it was not asked."""
-    if node is None:
-        return []
-    found = node.figures
-    reasons = ', '.join(f'{reason}: {count}' for reason, count in node.refused.items())
-    lines = [
-        f'Through the node in real time: {percent(found.node_availability)} of the images had a '
-        f'pose, longest outage {found.node_longest_outage_s:.2f} s; refused '
-        f'{sum(node.refused.values())}{reasons and f" ({reasons})"}, dropped '
-        f'{found.node_dropped}, false accepts {found.node_false_accepts}.',
-    ]
-    if found.node_availability:
-        lines.append(
-            f'Through the node: median error '
-            f'{errors_text(found.node_median_translation_m, found.node_median_rotation_deg)}, '
-            f'latency median {found.node_latency_p50_ms:.0f} ms, 95 % '
-            f'{found.node_latency_p95_ms:.0f} ms, 99 % {found.node_latency_p99_ms:.0f} ms.'
-        )
-    if node.late:
-        lines.append(
-            f'{node.late} images were shown to the node more than 50 ms late: this machine is too '
-            'slow to play the bag in real time.'
-        )
-    return lines
-
-
-def alignment_text(alignment: WorldAlignment | None) -> str:
-    """What was done to the estimates before they were compared, a sentence."""
-    if alignment is None:
-        return 'No alignment: the estimates are compared with the truth as they are.'
-    return (
-        f'Aligned: all estimates were moved by the one rigid motion (no scale) that brings the '
-        f'{alignment.poses} accepted poses closest to the true ones: '
-        f'{100 * alignment.distance_m:.1f} cm and {alignment.angle_deg:.2f} deg.'
-    )
 
 
 def _aligned(evaluation: Evaluation, alignment: WorldAlignment) -> Evaluation:

@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_outputs(arguments)
     samples = open_split(arguments.data, arguments.split)
     solver = arguments.solver or DEFAULT_SOLVER
-    localizer = Localizer.load(arguments.checkpoint, arguments.device, solver)
+    localizer = Localizer.load(arguments.checkpoint, arguments.device, solver, 'eager')
     others = [name for name in SOLVERS if name != solver] if arguments.compare_solvers else []
     results = evaluate(
         localizer, tracked(samples, 'evaluating'), others, _masks(arguments, localizer, samples)
@@ -133,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     if lost is not None:
         console.print(_lost_table(lost, arguments.min_confidence))
     _print_lost(console, results.frames)
-    for path in _write(arguments, results, lost):
+    for path in _write(arguments, results, lost, localizer.runtime.name):
         console.print(f'written: {path}', highlight=False, soft_wrap=True)
     return 0
 
@@ -189,14 +189,17 @@ def _detect_lost(
 
 
 def _write(
-    arguments: argparse.Namespace, results: 'Evaluation', lost: 'LostDetection | None'
+    arguments: argparse.Namespace,
+    results: 'Evaluation',
+    lost: 'LostDetection | None',
+    runtime: str,
 ) -> list[Path]:
     """Writes the files that were asked for and returns their paths."""
     from implicit_loc_trainer.evaluation import files, pictures
 
     written = []
     if arguments.json is not None:
-        files.write_json(arguments.json, results, arguments.min_confidence, lost)
+        files.write_json(arguments.json, results, arguments.min_confidence, lost, runtime)
         written.append(arguments.json)
     if arguments.csv is not None:
         files.write_csv(arguments.csv, results)

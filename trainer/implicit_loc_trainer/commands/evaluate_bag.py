@@ -43,6 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--solver', metavar='NAME', help='how poses are found (default: as the node does)'
     )
     group.add_argument(
+        '--runtime',
+        metavar='R',
+        default='auto',
+        help='how the network is executed: auto, eager, onnx and others (default: as the node '
+        'does)',
+    )
+    group.add_argument(
+        '--threads', metavar='N', type=count, help='of the CPU (default: as PyTorch decides)'
+    )
+    group.add_argument(
         '--min-confidence',
         metavar='C',
         type=share,
@@ -169,6 +179,7 @@ def run(arguments: argparse.Namespace) -> int:
     from implicit_loc_trainer.bag_evaluation.result_bag import write_result_bag
     from implicit_loc_trainer.bag_evaluation.through_node import NODE_FIGURE_NAMES
     from implicit_loc_trainer.bag_evaluation.writing import evaluate_task, write_outcome
+    from implicit_loc_trainer.bag_writing import remove_bag
 
     names = (*FIGURE_NAMES, *(NODE_FIGURE_NAMES if arguments.through_node else ()))
     text = arguments.require
@@ -178,9 +189,11 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.output or Path(f'{bag.stem if bag.is_file() else bag.name}_evaluation')
     outputs.check_outputs(folder, arguments.force)
     outcome = evaluate_task(task)
+    path = folder / outputs.RESULT_BAG
+    # One of an earlier evaluation would pass for the bag of these figures.
+    remove_bag(path)
     written = write_outcome(folder, task, outcome, requirements)
     if arguments.result_bag:
-        path = folder / outputs.RESULT_BAG
         write_result_bag(path, task.recording.bag, outcome.source, outcome.evaluation.frames,
                          task.min_confidence)  # fmt: skip
         written.append(path)
@@ -211,6 +224,8 @@ def _task(arguments: argparse.Namespace) -> 'Task':
         solver=arguments.solver or DEFAULT_SOLVER,
         pictures=arguments.pictures,
         through_node=arguments.through_node,
+        runtime=arguments.runtime,
+        threads=arguments.threads,
     )
 
 

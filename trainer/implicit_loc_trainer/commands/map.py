@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_writable(arguments.ply)
     samples = open_split(arguments.data, arguments.split)
-    localizer = Localizer.load(arguments.checkpoint, arguments.device)
+    localizer = Localizer.load(arguments.checkpoint, arguments.device, runtime='eager')
     cloud = gather(
         map_frames(localizer, tracked(samples, 'mapping')),
         arguments.most_points,

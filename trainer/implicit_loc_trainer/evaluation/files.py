@@ -26,7 +26,10 @@ from implicit_loc_trainer.output_files import replacing
 
 
 def figures(
-    evaluation: Evaluation, min_confidence: float, lost: LostDetection | None = None
+    evaluation: Evaluation,
+    min_confidence: float,
+    lost: LostDetection | None = None,
+    runtime: str = '',
 ) -> dict[str, Any]:
     """What the JSON file holds; docs/evaluation.md says what it means.
 
@@ -34,6 +37,7 @@ def figures(
         evaluation: with at least one frame.
         min_confidence: that of an accepted pose at least.
         lost: results on foreign images, if there are any.
+        runtime: what executed the network, by its exact name, if that is known.
     """
     values: dict[str, Any] = {
         'solver': evaluation.solver,
@@ -51,6 +55,8 @@ def figures(
         ]
     if lost is not None:
         values['lost_detection'] = lost.as_json(min_confidence)
+    if runtime:
+        values['runtime'] = runtime
     return values
 
 
@@ -59,13 +65,16 @@ def write_json(
     evaluation: Evaluation,
     min_confidence: float,
     lost: LostDetection | None = None,
+    runtime: str = '',
 ) -> None:
     """Writes `figures`; those that are infinite or not known are null.
 
     Raises:
         OSError: the file cannot be written.
     """
-    text = json.dumps(figures(evaluation, min_confidence, lost), indent=2, allow_nan=False)
+    text = json.dumps(
+        figures(evaluation, min_confidence, lost, runtime), indent=2, allow_nan=False
+    )
     with replacing(path) as temporary:
         temporary.write_text(text + '\n', encoding='utf-8')
 

@@ -55,7 +55,7 @@ def write_report(
         ImplicitLocError: the checkpoint or an image cannot be used.
         OSError: the page cannot be written.
     """
-    localizer = Localizer.load(checkpoint, device)
+    localizer = Localizer.load(checkpoint, device, runtime='eager')
     measured = measure(localizer, training, held_out or training, most_frames, tracked)
     notes = [*remarks]
     if not held_out:

@@ -114,6 +114,36 @@ def test_nothing_is_overwritten_without_force(
     assert figures(output)['frames'] == 10
 
 
+def test_the_settings_say_what_ran_and_not_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    output = tmp_path / 'out'
+    assert run(monkeypatch, DriveLocalizer(), drive(tmp_path), 'm', '--output', output) == 0
+    found = figures(output)['settings']
+    assert (found['device'], found['runtime']) == ('cpu', 'known geometry')
+    assert 'known geometry' in capsys.readouterr().out
+
+
+def test_no_bag_of_an_earlier_evaluation_stays_beside_new_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """And what is no bag is not removed, but said before the work."""
+    localized = tmp_path / 'out' / 'localized'
+    arguments = (drive(tmp_path), 'm', '--output', tmp_path / 'out', '--force')
+    assert run(monkeypatch, DriveLocalizer(), *arguments, '--result-bag') == 0
+    assert (localized / 'metadata.yaml').is_file()
+    assert run(monkeypatch, DriveLocalizer(), *arguments) == 0
+    assert not localized.exists()
+    localized.mkdir()
+    (localized / 'thesis.tex').touch()
+    localizer = DriveLocalizer()
+    for more in ((), ('--result-bag',)):
+        assert run(monkeypatch, localizer, *arguments, *more) == 1
+        assert 'localized is in the way: it is no bag' in capsys.readouterr().err
+    assert localizer.localized == []
+    assert (localized / 'thesis.tex').exists()
+
+
 def test_alignment_is_said_and_takes_a_constant_motion_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from drive_localizer import DriveLocalizer, drive, run, true_pose
 from scipy.spatial.transform import Rotation
 
-from implicit_loc_trainer.bag_evaluation import through_node
+from implicit_loc_trainer.bag_evaluation import through_node, writing
 from implicit_loc_trainer.bag_evaluation.alignment import WorldAlignment
 from implicit_loc_trainer.bag_evaluation.source import BagFrames, Selection, open_frames
 from implicit_loc_trainer.bag_evaluation.through_node import NODE_FIGURE_NAMES, summarize_answers
@@ -85,6 +85,30 @@ def test_its_figures_can_be_required_only_where_there_are_some(
     arguments = (drive(tmp_path), 'm', '--output', tmp_path / 'out', '--require', requirement)
     assert run(monkeypatch, DriveLocalizer(), *arguments) == 1
     assert 'names no known figure' in capsys.readouterr().err
+
+
+def test_the_node_executes_the_network_as_the_evaluation_does(
+    source: BagFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+
+    def through(bag: Path, source: BagFrames, parameters: dict[str, Any], *_: object) -> object:
+        told.append(parameters)
+        found = {'stamps': list(range(10)), 'poses': [], 'refused': {}, 'late': 0}
+        return summarize_answers(source, found)
+
+    monkeypatch.setattr(writing, 'check_node', lambda: None)
+    monkeypatch.setattr(writing, 'through_node', through)
+    arguments = (tmp_path / 'bag', 'm', '--output', tmp_path / 'out', '--force', '--through-node')
+    localizer = DriveLocalizer()
+    assert run(monkeypatch, localizer, *arguments) == 0
+    assert localizer.executed == ('auto', None)
+    chosen = ('--runtime', 'eager', '--threads', '2', '--device', 'cpu')
+    assert run(monkeypatch, localizer, *arguments, *chosen) == 0
+    assert localizer.executed == ('eager', 2)
+    first, second = told
+    assert (first['runtime'], first['threads']) == ('auto', 0)
+    assert (second['runtime'], second['threads'], second['device']) == ('eager', 2, 'cpu')
 
 
 def test_where_there_is_no_ros_it_is_said_before_the_work(

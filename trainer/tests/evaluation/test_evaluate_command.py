@@ -22,7 +22,7 @@ def evaluate_command(monkeypatch):
 
     def run(errors_m, *words):
         known = KnownLocalizer(errors_m)
-        monkeypatch.setattr(Localizer, 'load', lambda *_: known)
+        monkeypatch.setattr(Localizer, 'load', known.load)
         monkeypatch.setattr(datasets, 'open_dataset', lambda *_: samples(len(errors_m)))
         parser = argparse.ArgumentParser()
         command.add_arguments(parser)
@@ -46,6 +46,7 @@ def test_the_command_writes_all_that_was_asked_for(tmp_path, evaluate_command, c
         assert text in printed
     figures = json.loads(outputs['json'].read_text())
     assert figures['lost'] == 1
+    assert figures['runtime'] == 'known geometry'
     assert {'weighted', 'pnp_ransac'} <= {row['name'] for row in figures['solvers']}
     assert set(figures['lost_detection']) == {'frames', 'auroc', 'accepted', 'kinds'}
     names = {path.name for path in folder.rglob('*') if path.is_file()}
@@ -53,6 +54,10 @@ def test_the_command_writes_all_that_was_asked_for(tmp_path, evaluate_command, c
     assert names == {path.name for path in outputs.values()} | set(pictures.PICTURES)
     for name in pictures.PICTURES:
         assert cv2.imread(str(folder / 'pictures' / name)).std() > 1.0
+
+
+def test_no_file_beside_the_checkpoint_decides_what_executes_it(evaluate_command):
+    assert evaluate_command([0.1]).executed == ('eager', None)
 
 
 def test_the_masks_of_a_folder_reach_the_localizer(tmp_path, evaluate_command):

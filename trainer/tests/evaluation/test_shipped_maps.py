@@ -15,7 +15,7 @@ REDKITCHEN = ROOT.parent / 'shared' / 'data' / 'redkitchen'
 
 
 def _every(step: int, checkpoint: str, data: str | Path) -> ErrorSummary:
-    localizer = Localizer.load(ROOT / 'models' / checkpoint, device='cpu')
+    localizer = Localizer.load(ROOT / 'models' / checkpoint, device='cpu', runtime='eager')
     return summary(evaluate(localizer, open_dataset(data, 'test')[::step], shown=0).frames)
 
 

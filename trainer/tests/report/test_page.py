@@ -160,7 +160,7 @@ def test_the_worst_frames_are_not_neighbours():
 
 
 def test_the_command_reports_on_any_checkpoint(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Localizer, 'load', lambda *_: KnownLocalizer([0.1]))
+    monkeypatch.setattr(Localizer, 'load', lambda *_, **__: KnownLocalizer([0.1]))
     monkeypatch.setattr(datasets, 'open_dataset', lambda *_: samples(12))
     words = ['report', 'map.safetensors', '--data', 'room', '--frames', '5']
     assert cli.main([*words, '--output', str(tmp_path / 'new' / 'page.html')]) == 0

@@ -178,7 +178,9 @@ def test_a_ply_file_holds_the_points(tmp_path):
 @pytest.fixture
 def map_command(monkeypatch, tmp_path):
     def run(*words, frames=3, predicted=None):
-        monkeypatch.setattr(Localizer, 'load', lambda *_: FakeLocalizer(predicted or geometry()))
+        monkeypatch.setattr(
+            Localizer, 'load', lambda *_, **__: FakeLocalizer(predicted or geometry())
+        )
         monkeypatch.setattr(datasets, 'open_dataset', lambda *_: [sample()] * frames)
         target = ['--data', 'room', '--ply', str(tmp_path / 'map.ply')]
         return cli.main(['map', 'model.safetensors', *target, *words])
