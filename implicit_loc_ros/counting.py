@@ -73,7 +73,7 @@ class Summary:
         made_hz: images per second that the camera makes, judging by their stamps; 0 if unknown.
         images_come: whether any arrived within the window.
         camera_infos_come: likewise.
-        since_start_s: seconds since the activation.
+        since_image_s: seconds since the last image, or since the activation.
         since_answer_s: seconds since the last published pose, or since the activation.
         trust: of the last published pose.
         last_error: why the last image that was refused has no pose.
@@ -85,7 +85,7 @@ class Summary:
     made_hz: float
     images_come: bool
     camera_infos_come: bool
-    since_start_s: float
+    since_image_s: float
     since_answer_s: float
     trust: Trust | None
     last_error: str
@@ -101,7 +101,7 @@ class Statistics:
         self._trust: Trust | None = None
         self._last_error = ''
         self._started = time.monotonic()
-        self._answered_at = self._started
+        self._answered_at = self._image_at = self._started
         self._image_times: deque[tuple[float, int]] = deque()
         self._camera_info_times: deque[float] = deque()
 
@@ -109,7 +109,8 @@ class Statistics:
         """Count an image by its stamp in nanoseconds."""
         with self._lock:
             self._counts.received += 1
-            self._image_times.append((time.monotonic(), stamp))
+            self._image_at = time.monotonic()
+            self._image_times.append((self._image_at, stamp))
 
     def camera_info_received(self) -> None:
         """Count a CameraInfo."""
@@ -186,7 +187,7 @@ class Statistics:
                 made_hz=made,
                 images_come=bool(self._image_times),
                 camera_infos_come=bool(self._camera_info_times),
-                since_start_s=now - self._started,
+                since_image_s=now - self._image_at,
                 since_answer_s=now - self._answered_at,
                 trust=self._trust,
                 last_error=self._last_error,

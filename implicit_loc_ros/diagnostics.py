@@ -21,6 +21,7 @@ The message begins with a state, which is also a value of its own:
 | WARN | poses are older than 1 s when published | which clocks to look at |
 | WARN | images are stamped more than 0.1 s ahead of the clock | which clocks to look at |
 | WARN | images arrive at less than 60 % of the camera's rate | how to transport large images |
+| WARN | not the best runtime executes the network | why not; ends every other warning, too |
 """
 
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ class Inputs:
         tracking: the gate's state, which only images change.
         enabled: whether `~/enable` lets images be looked at.
         on_demand: whether only `~/localize_once` does.
-        runtime: what executes the network, and why not a faster one.
+        runtime: what executes the network.
+        runtime_note: why not a faster one; empty if there is nothing to say.
         map_path: of the checkpoint in use.
         map_change: what becomes of a new one: empty, 'loading ...' or 'refused: ...'.
     """
@@ -69,6 +71,7 @@ class Inputs:
     enabled: bool = True
     on_demand: bool = False
     runtime: str = ''
+    runtime_note: str = ''
     map_path: str = ''
     map_change: str = ''
 
@@ -94,7 +97,7 @@ def _state(summary: Summary, inputs: Inputs) -> str:
     if not inputs.enabled:
         return PAUSED
     silent = summary.since_answer_s > WINDOW_S
-    if not summary.images_come or (inputs.tracking is Tracking.TRACKING and silent):
+    if summary.since_image_s > _SILENCE_S or (inputs.tracking is Tracking.TRACKING and silent):
         return Tracking.WAITING.value
     return inputs.tracking.value
 
@@ -107,8 +110,8 @@ def _judge(summary: Summary, inputs: Inputs, state: str) -> tuple[bytes, str]:
         return DiagnosticStatus.ERROR, f'no pose is accepted: {summary.last_error}'
     if second.refused and not second.answered and inputs.enabled:
         return DiagnosticStatus.ERROR, f'all images are refused: {summary.last_error}'
-    if warning := _warning(summary, inputs):
-        return DiagnosticStatus.WARN, warning
+    if warnings := [text for text in (_warning(summary, inputs), inputs.runtime_note) if text]:
+        return DiagnosticStatus.WARN, '; '.join(warnings)
     if not inputs.enabled:
         return DiagnosticStatus.OK, 'call ~/enable with true'
     if inputs.on_demand and state == Tracking.WAITING.value:
@@ -119,7 +122,7 @@ def _judge(summary: Summary, inputs: Inputs, state: str) -> tuple[bytes, str]:
 def _warning(summary: Summary, inputs: Inputs) -> str:
     """The most important thing that is wrong although poses may come; empty if none."""
     second = summary.second
-    if not summary.images_come and summary.since_start_s > _SILENCE_S:
+    if summary.since_image_s > _SILENCE_S:
         what = f'no image on {inputs.image_topic} ({inputs.image_publishers} publishers)'
         if inputs.image_publishers and summary.camera_infos_come:
             return (
@@ -173,7 +176,7 @@ def _values(summary: Summary, inputs: Inputs) -> dict[str, str]:
         'map': inputs.map_path,
         'change of the map': inputs.map_change,
         'device': inputs.device,
-        'runtime': inputs.runtime,
+        'runtime': ': '.join(part for part in (inputs.runtime, inputs.runtime_note) if part),
     }
     for stage, seconds in second.timings.items():
         values[f'{stage} (ms)'] = f'{1e3 * sum(seconds) / len(seconds):.1f}'

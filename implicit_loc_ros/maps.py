@@ -65,6 +65,8 @@ class MapLoader:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wish: MapChoice | None = None
+        # The same file may be wished for again: it may have changed.
+        self._wishes = 0
         self._done: Loading | None = None
         self._worker = NewestItemWorker(self._load, 'map loader')
 
@@ -77,12 +79,14 @@ class MapLoader:
         """Load the map that the parameters ask for, instead of any other."""
         with self._lock:
             self._wish, self._done = choice_of(parameters), None
-        self._worker.submit(parameters)
+            self._wishes += 1
+            self._worker.submit((self._wishes, parameters))
 
     def cancel(self) -> None:
         """Nobody wants what is being loaded."""
         with self._lock:
             self._wish = self._done = None
+            self._wishes += 1
 
     def take(self) -> Loading | None:
         """What became of the wish, once; None while nothing has."""
@@ -97,11 +101,12 @@ class MapLoader:
         self.cancel()
         self._worker.stop(timeout_s=0.0)
 
-    def _load(self, parameters: Parameters) -> None:
+    def _load(self, numbered: tuple[int, Parameters]) -> None:
+        number, parameters = numbered
         choice = choice_of(parameters)
         try:
             localizer = load_localizer(parameters)
-            localizer.warm_up()
+            localizer.warm_up(export=False)
             loading = Loading(choice, localizer)
         except ImplicitLocError as error:
             loading = Loading(choice, None, str(error))
@@ -109,7 +114,7 @@ class MapLoader:
             details = traceback.format_exc()
             loading = Loading(choice, None, f'{type(error).__name__}: {error}\n{details}')
         with self._lock:
-            if choice == self._wish:
+            if number == self._wishes:
                 self._done = loading
 
 

@@ -12,7 +12,7 @@ from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter
 
-from implicit_loc.errors import CheckpointError
+from implicit_loc.errors import CheckpointError, ImplicitLocError
 from implicit_loc.localizer import Localizer
 from implicit_loc_ros.counting import Statistics
 from implicit_loc_ros.declaration import declare_parameters
@@ -25,6 +25,7 @@ from implicit_loc_ros.outputs import Outputs
 from implicit_loc_ros.parameters import ParameterError, Parameters
 from implicit_loc_ros.pipeline import Surroundings
 from implicit_loc_ros.pose_gate import PoseGate
+from implicit_loc_ros.runtime_watch import RuntimeWatch
 from implicit_loc_ros.session import Session
 from implicit_loc_ros.stamps import BACKWARD_JUMP_NS, StampGate
 from implicit_loc_ros.throttled_log import ThrottledLog
@@ -52,6 +53,7 @@ class LocalizationNode(ManagedNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
         self._log = ThrottledLog(self.logger)
+        self._runtime_watch = RuntimeWatch(self._log)
         self._stamp_gate = StampGate()
         self._pose_gate = PoseGate()
         self._callers = WaitingCallers()
@@ -62,6 +64,8 @@ class LocalizationNode(ManagedNode):
         self._reverting = False
         self._frames: Frames | None = None
         self._session: Session | None = None
+        # The one before, if it has not ended in time.
+        self._ending: Session | None = None
         self._statistics = Statistics()
         self._operation = Operation(
             self,
@@ -87,7 +91,7 @@ class LocalizationNode(ManagedNode):
         )
 
     def configure(self) -> None:
-        """Load the checkpoint and run it once."""
+        """Load the checkpoint and run it once; what takes longer comes behind the images."""
         parameters = self.parameters
         if not parameters.checkpoint:
             raise CheckpointError(
@@ -95,11 +99,12 @@ class LocalizationNode(ManagedNode):
             )
         start = time.monotonic()
         localizer = load_localizer(parameters)
-        seconds = localizer.warm_up()
+        seconds = localizer.warm_up(export=False)
         if self._frames is None:
             self._frames = Frames(self, parameters)
         self._localizer, self._map = localizer, choice_of(parameters)
         self._map_refusal = ''
+        self._ending = None
         self._loader = MapLoader()
         camera = localizer.description.training_camera
         self.logger.info(
@@ -107,12 +112,23 @@ class LocalizationNode(ManagedNode):
             f'({camera.width}x{camera.height}) on {localizer.runtime.name}: '
             f'loaded in {time.monotonic() - start:.1f} s, {1e3 * seconds:.1f} ms per image'
         )
+        self._runtime_watch.begin(localizer)
 
     def activate(self) -> None:
-        """Start the worker and subscribe."""
+        """Start the worker and subscribe.
+
+        Raises:
+            ImplicitLocError: the worker of the last activation still owns the localizer.
+        """
         assert self._localizer is not None
         assert self._map is not None
         assert self._frames is not None
+        if self._ending is not None and self._ending.is_alive:
+            raise ImplicitLocError(
+                'the last activation is still at work on an image: activate again once it has '
+                'ended, or clean up and configure'
+            )
+        self._ending = None
         self._statistics = Statistics()
         around = Surroundings(
             frames=self._frames,
@@ -131,7 +147,8 @@ class LocalizationNode(ManagedNode):
         """Unsubscribe and stop the worker."""
         session, self._session = self._session, None
         if session is not None and not session.close():
-            self.logger.warning('the worker has not ended yet')
+            self._ending = session
+            self.logger.warning('the worker has not ended yet: activation waits for its end')
 
     def close(self) -> None:
         """Stop the worker and free the network; harmless when nothing runs."""
@@ -151,6 +168,7 @@ class LocalizationNode(ManagedNode):
     def _review(self) -> None:
         if self._session is not None:
             self._session.review()
+            self._runtime_watch.review(self._session.localizer)
         loading = self._loader.take() if self._loader is not None else None
         if loading is None:
             return
@@ -210,10 +228,20 @@ class LocalizationNode(ManagedNode):
 
     def _take_parameters(self, changes: list[Parameter]) -> None:
         self.parameters = self._with(changes)
-        concerns_map = {change.name for change in changes} & {'checkpoint', 'world_alignment'}
-        if concerns_map and self._loader is not None and not self._reverting:
-            self._map_refusal = ''
+        names = {change.name for change in changes}
+        if (
+            self._loader is None
+            or self._reverting
+            or not names & {'checkpoint', 'world_alignment'}
+        ):
+            return
+        self._map_refusal = ''
+        if 'checkpoint' in names or self._loader.wish is not None:
             self._loader.begin(self.parameters)
+            return
+        self._map = choice_of(self.parameters)
+        if self._session is not None:
+            self._session.realign(self._map)
 
     def _with(self, changes: list[Parameter]) -> Parameters:
         known = {c.name: c.value for c in changes if hasattr(self.parameters, c.name)}

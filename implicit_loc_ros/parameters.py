@@ -70,7 +70,8 @@ class Parameters:
     )
     solver: str = _parameter(
         DEFAULT_SOLVER,
-        'From scene geometry to pose; landmarks = robust, then refined on those of the map.',
+        'From scene geometry to pose; landmarks = the closed form, refined on landmarks of the '
+        'map; robust where they are not clear.',
         choices=tuple(SOLVERS),
     )
     autostart: bool = _parameter(

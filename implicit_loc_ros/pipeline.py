@@ -143,10 +143,19 @@ class Pipeline:
         thread that uses them: the warm-up of another thread leaves this one cold.
         """
         try:
-            self._localizer.warm_up()
+            # An export would keep the images waiting: it comes behind them.
+            self._localizer.warm_up(export=False)
         except Exception:  # noqa: BLE001  the images will tell whether this lasts
             text = f'the warm-up failed: {traceback.format_exc()}'
             self._around.log.warning('warm-up', text)
+
+    def realign(self, map_from_world: FloatArray) -> None:
+        """Place the checkpoint's world anew, (4, 4); poses in the old place are stale."""
+        stamp_gate = self._around.stamp_gate
+        # A pose in the new place must not be published in the old epoch.
+        with stamp_gate.held(stamp_gate.epoch):
+            self._map_from_world = map_from_world
+            stamp_gate.begin_epoch()
 
     def process(self, frame: Frame) -> None:
         """Answer one image, or say why not."""
@@ -163,7 +172,9 @@ class Pipeline:
             text = f'{type(error).__name__}: {error}'
             outcome = self._refuse('defect', text, traceback.format_exc())
         self._tell_change(state, pose_gate.state)
-        self._around.callers.decide(frame.number, outcome.accepted, outcome.text)
+        # Where an epoch has ended, its callers wait for an image of the next one.
+        if outcome.accepted or frame.epoch == self._around.stamp_gate.epoch:
+            self._around.callers.decide(frame.number, outcome.accepted, outcome.text)
         try:
             self._show(frame, outcome)
             self._localizer.settle()
@@ -179,9 +190,10 @@ class Pipeline:
         check_pose(estimate.world_from_camera, estimate.covariance)
         self._estimate = estimate
         localized = time.perf_counter()
+        map_from_world = self._map_from_world
         pose = self._around.frames.publishable(
-            self._map_from_world @ estimate.world_from_camera,
-            aligned_covariance(estimate.covariance, self._map_from_world),
+            map_from_world @ estimate.world_from_camera,
+            aligned_covariance(estimate.covariance, map_from_world),
             frame.message.header.frame_id,
             frame.stamp,
         )

@@ -1,5 +1,7 @@
 """Subscriptions that fit their publishers."""
 
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -10,6 +12,11 @@ Message = TypeVar('Message')
 
 # The executor only receives; a few messages bridge a moment in which it is not scheduled.
 _DEPTH = 5
+
+# Longest discovery of a new subscription by publishers that will match it.
+_OVERLAP_S = 2.0
+# Messages of that time that may come twice: so many of a fast camera.
+_REMEMBERED = 512
 
 
 class FittingSubscription(Generic[Message]):
@@ -24,6 +31,8 @@ class FittingSubscription(Generic[Message]):
         topic: relative or absolute; remapped as usual.
         callback: gets each message.
         choice: 'auto', 'reliable' or 'best_effort'.
+        stamps_differ: whether messages of one stamp are the same one; where they may be others,
+            some come twice while one subscription replaces another.
     """
 
     def __init__(
@@ -33,14 +42,17 @@ class FittingSubscription(Generic[Message]):
         topic: str,
         callback: Callable[[Message], None],
         choice: str = 'auto',
+        stamps_differ: bool = True,
     ) -> None:
         self._node = node
         self._kind = kind
         self._topic = topic
         self._callback = callback
         self._choice = choice
-        self._last_stamp: tuple[int, int] | None = None
+        self._stamps_differ = stamps_differ
+        self._stamps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
         self._retired: Any = None
+        self._overlap_ends = 0.0
         self.reliable = choice == 'reliable'
         self._subscription = self._subscribe()
 
@@ -55,9 +67,8 @@ class FittingSubscription(Generic[Message]):
 
     def review(self) -> None:
         """Look at the publishers and subscribe anew if they ask for another reliability."""
-        if self._retired is not None:
-            self._node.destroy_subscription(self._retired)
-            self._retired = None
+        if self._retired is not None and self._may_part():
+            self._part()
         if self._choice != 'auto':
             return
         publishers = self._node.get_publishers_info_by_topic(self.topic_name)
@@ -67,16 +78,27 @@ class FittingSubscription(Generic[Message]):
         reliable = offered == {ReliabilityPolicy.RELIABLE}
         if reliable == self.reliable:
             return
-        # The old subscription lives until the next review: discovery of the new one takes a
-        # moment, in which images would be lost.
+        # The old subscription lives until the publishers have discovered the new one: images
+        # would be lost meanwhile.
+        self._part()
         self.reliable = reliable
+        self._overlap_ends = time.monotonic() + _OVERLAP_S
+        self._stamps.clear()
         self._retired, self._subscription = self._subscription, self._subscribe()
 
     def destroy(self) -> None:
         """Unsubscribe."""
-        for subscription in (self._retired, self._subscription):
-            if subscription is not None:
-                self._node.destroy_subscription(subscription)
+        self._part()
+        self._node.destroy_subscription(self._subscription)
+
+    def _may_part(self) -> bool:
+        discovered = self._subscription.get_publisher_count() >= max(self.publisher_count(), 1)
+        return discovered or time.monotonic() >= self._overlap_ends
+
+    def _part(self) -> None:
+        """From the subscription that does not fit any more."""
+        if self._retired is not None:
+            self._node.destroy_subscription(self._retired)
         self._retired = None
 
     def _subscribe(self) -> Any:
@@ -86,8 +108,10 @@ class FittingSubscription(Generic[Message]):
 
     def _receive(self, message: Any) -> None:
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
-        # While two subscriptions live, each message may come twice.
-        if self._retired is not None and stamp == self._last_stamp:
-            return
-        self._last_stamp = stamp
+        # While two subscriptions live, each message may come twice; later, equal stamps are those
+        # of a bag that loops.
+        if self._stamps_differ and self._retired is not None:
+            if stamp in self._stamps:
+                return
+            self._stamps.append(stamp)
         self._callback(message)

@@ -1,5 +1,6 @@
 """Images and CameraInfo as they arrive: which of them are looked at."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from implicit_loc_ros.qos import FittingSubscription
 from implicit_loc_ros.stamps import Arrival, RateLimit, StampGate
 from implicit_loc_ros.throttled_log import ThrottledLog
 from implicit_loc_ros.transforms import stamp_to_nanoseconds
-from implicit_loc_ros.waiting_callers import WaitingCallers
+from implicit_loc_ros.waiting_callers import LONGEST_WAIT_S, WaitingCallers
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,23 @@ class Ways:
     jumped: Callable[[str], None]
 
 
-class Reception:
-    """The subscriptions of an active node; every method runs in the executor's thread.
+@dataclass(frozen=True)
+class _Waiting:
+    """An image that came before the first CameraInfo.
 
     Attributes:
-        enabled: whether images are looked at.
+        epoch: in which it arrived.
+        since: time.monotonic() of its arrival.
+    """
+
+    message: Image | CompressedImage
+    number: int
+    epoch: int
+    since: float
+
+
+class Reception:
+    """The subscriptions of an active node; every method runs in the executor's thread.
 
     Args:
         node: that subscribes.
@@ -55,7 +68,7 @@ class Reception:
         log: ThrottledLog,
         ways: Ways,
     ) -> None:
-        self.enabled = True
+        self._enabled = True
         self._parameters = parameters
         self._stamp_gate = stamp_gate
         self._callers = callers
@@ -64,7 +77,7 @@ class Reception:
         self._ways = ways
         self._rate = RateLimit()
         self._camera_info: CameraInfo | None = None
-        self._waiting: tuple[Image | CompressedImage, int] | None = None
+        self._waiting: _Waiting | None = None
         compressed = parameters().image_transport == 'compressed'
         self.images: FittingSubscription[Image | CompressedImage] = FittingSubscription(
             node,
@@ -74,7 +87,13 @@ class Reception:
             parameters().qos,
         )
         self.camera_infos: FittingSubscription[CameraInfo] = FittingSubscription(
-            node, CameraInfo, 'camera_info', self._on_camera_info, parameters().qos
+            node,
+            CameraInfo,
+            'camera_info',
+            self._on_camera_info,
+            parameters().qos,
+            # Drivers stamp them all alike, or not at all, and yet change their size.
+            stamps_differ=False,
         )
 
     @property
@@ -82,15 +101,41 @@ class Reception:
         """Whether any CameraInfo has come."""
         return self._camera_info is not None
 
+    @property
+    def enabled(self) -> bool:
+        """Whether images are looked at."""
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, enabled: bool) -> None:
+        self._enabled = enabled
+        if not enabled and self._waiting is not None:
+            self._waiting = None
+            self._statistics.skipped('paused')
+
+    @property
+    def missing(self) -> str:
+        """What has to come before an image can be looked at, in words."""
+        if self._waiting is not None:
+            return f'CameraInfo on {self.camera_infos.topic_name}'
+        return f'image on {self.images.topic_name}'
+
     def review(self) -> None:
-        """Fit the subscriptions to publishers that came or went."""
+        """Fit the subscriptions to publishers that came or went; give up an image that waits."""
         self.images.review()
         self.camera_infos.review()
+        waiting = self._waiting
+        if waiting is not None and time.monotonic() - waiting.since > LONGEST_WAIT_S:
+            self._waiting = None
+            self._refuse_waiting(waiting)
 
     def restart(self) -> None:
-        """Time jumped: forget what belongs to the time before."""
+        """Time jumped: forget what belongs to the time before; the next image is for all."""
         self._rate = RateLimit()
-        self._waiting = None
+        if self._waiting is not None:
+            self._waiting = None
+            self._statistics.refused('stale', 'time jumped before a CameraInfo came')
+        self._callers.release()
 
     def destroy(self) -> None:
         """Unsubscribe."""
@@ -101,7 +146,7 @@ class Reception:
         stamp = stamp_to_nanoseconds(message.header.stamp)
         number = self._callers.image_arrived()
         self._statistics.image_received(stamp)
-        if not self.enabled:
+        if not self._enabled:
             self._statistics.skipped('paused')
             return
         if stamp == 0:
@@ -120,11 +165,11 @@ class Reception:
         if self._camera_info is None:
             # The CameraInfo of the very first image often comes right behind it.
             if self._waiting is not None:
-                text = f'no CameraInfo has come on {self.camera_infos.topic_name}'
-                self._refuse(self._waiting[1], 'no CameraInfo', text)
-            self._waiting = (message, number)
+                self._refuse_waiting(self._waiting)
+            epoch = self._stamp_gate.epoch
+            self._waiting = _Waiting(message, number, epoch, time.monotonic())
             return
-        self._submit(message, self._camera_info, number)
+        self._submit(Frame(message, self._camera_info, self._stamp_gate.epoch, number))
 
     def _reason_to_skip(self, stamp: int, number: int) -> str:
         """Why nobody wants an image to be looked at; empty if somebody does."""
@@ -138,16 +183,17 @@ class Reception:
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._statistics.camera_info_received()
         self._camera_info = message
-        if self._waiting is not None:
-            (image, number), self._waiting = self._waiting, None
-            self._submit(image, message, number)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._submit(Frame(waiting.message, message, waiting.epoch, waiting.number))
 
-    def _submit(
-        self, message: Image | CompressedImage, camera_info: CameraInfo, number: int
-    ) -> None:
-        frame = Frame(message, camera_info, self._stamp_gate.epoch, number)
+    def _submit(self, frame: Frame) -> None:
         if self._ways.submit(frame):
             self._statistics.overtaken()
+
+    def _refuse_waiting(self, waiting: _Waiting) -> None:
+        text = f'no CameraInfo has come on {self.camera_infos.topic_name}'
+        self._refuse(waiting.number, 'no CameraInfo', text)
 
     def _refuse(self, number: int, reason: str, text: str) -> None:
         self._statistics.refused(reason, text)

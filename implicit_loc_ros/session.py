@@ -1,5 +1,7 @@
 """What lives while the node is active: subscriptions, the worker, and a change of the map."""
 
+from dataclasses import dataclass, replace
+
 from rclpy.lifecycle import LifecycleNode
 
 from implicit_loc.localizer import Localizer
@@ -10,6 +12,16 @@ from implicit_loc_ros.reception import Reception, Ways
 from implicit_loc_ros.transforms import matrix_from_values
 from implicit_loc_ros.waiting_callers import LONGEST_WAIT_S
 from implicit_loc_ros.worker import NewestItemWorker
+
+
+@dataclass(frozen=True)
+class _MapAtWork:
+    """A map, and the thread that owns its localizer."""
+
+    choice: MapChoice
+    localizer: Localizer
+    pipeline: Pipeline
+    worker: NewestItemWorker[Frame]
 
 
 class Session:
@@ -26,10 +38,9 @@ class Session:
         self, node: LifecycleNode, around: Surroundings, localizer: Localizer, choice: MapChoice
     ) -> None:
         self._around = around
-        self._localizer, self.map = localizer, choice
-        self._worker = self._worker_of(localizer, choice)
-        # Of the next map, while it runs warm.
-        self._next: tuple[NewestItemWorker[Frame], Localizer, MapChoice] | None = None
+        self._current = self._begin(localizer, choice)
+        # While it runs warm.
+        self._next: _MapAtWork | None = None
         around.stamp_gate.reset()
         around.pose_gate.reset()
         self._reception = Reception(
@@ -39,7 +50,7 @@ class Session:
             around.callers,
             around.statistics,
             around.log,
-            Ways(submit=lambda frame: self._worker.submit(frame), jumped=self.time_jumped),
+            Ways(submit=lambda frame: self._current.worker.submit(frame), jumped=self.time_jumped),
         )
 
     @property
@@ -58,6 +69,16 @@ class Session:
             self._around.callers.cancel('localization was paused')
 
     @property
+    def localizer(self) -> Localizer:
+        """That of the map in use."""
+        return self._current.localizer
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether any worker runs; after `close`, because a driver call hangs or takes long."""
+        return any(at_work.worker.is_alive for at_work in self._at_work())
+
+    @property
     def is_changing_map(self) -> bool:
         """Whether the next map is about to take over."""
         return self._next is not None
@@ -65,15 +86,27 @@ class Session:
     def change_map(self, localizer: Localizer, choice: MapChoice) -> None:
         """Let another map take over as soon as its own worker is warm."""
         if self._next is not None:
-            self._next[0].stop(timeout_s=0.0)
-        self._next = (self._worker_of(localizer, choice), localizer, choice)
+            self._next.worker.stop(timeout_s=0.0)
+        self._next = self._begin(localizer, choice)
+
+    def realign(self, choice: MapChoice) -> None:
+        """Place the newest map's world anew, without loading it again."""
+        newest = self._next or self._current
+        newest.pipeline.realign(matrix_from_values(choice.world_alignment))
+        placed = replace(newest, choice=choice)
+        if self._next is not None:
+            self._next = placed
+            return
+        self._current = placed
+        self._start_anew()
+        self._around.log.info('map', f'the world of {choice.checkpoint} is placed anew')
 
     def review(self) -> None:
         """What is due now and then: publishers, callers, the next map."""
         self._reception.review()
-        topic = self._reception.images.topic_name
-        self._around.callers.expire(f'none within {LONGEST_WAIT_S:.0f} s of images on {topic}')
-        if self._next is not None and self._next[0].is_prepared:
+        missing = self._reception.missing
+        self._around.callers.expire(f'no {missing} within {LONGEST_WAIT_S:.0f} s')
+        if self._next is not None and self._next.worker.is_prepared:
             self._swap()
 
     def time_jumped(self, what: str) -> None:
@@ -86,44 +119,52 @@ class Session:
 
     def inputs(self, map_change: str) -> Inputs:
         """For a report."""
-        images, runtime = self._reception.images, self._localizer.runtime
+        images, runtime = self._reception.images, self.localizer.runtime
         return Inputs(
             image_topic=images.topic_name,
             image_publishers=images.publisher_count(),
             image_reliable=images.reliable,
             camera_info_topic=self._reception.camera_infos.topic_name,
             has_camera_info=self._reception.has_camera_info,
-            device=str(self._localizer.device),
+            device=str(self.localizer.device),
             tracking=self._around.pose_gate.state,
             enabled=self.enabled,
             on_demand=self._around.parameters().mode == 'on_demand',
-            runtime=': '.join(part for part in (runtime.name, runtime.note) if part),
-            map_path=self.map.checkpoint,
+            runtime=runtime.name,
+            runtime_note=runtime.note,
+            map_path=self._current.choice.checkpoint,
             map_change=map_change,
         )
 
     def close(self) -> bool:
-        """Unsubscribe and stop; whether the worker ended in time."""
+        """Unsubscribe and stop; whether every worker ended in time."""
         self._reception.destroy()
         # A new epoch, so that a frame that is still computed is not published.
         self._around.stamp_gate.reset()
         self._around.callers.cancel('the node was deactivated')
-        if self._next is not None:
-            self._next[0].stop(timeout_s=0.0)
-        return self._worker.stop()
+        for at_work in self._at_work():
+            at_work.worker.stop(timeout_s=0.0)
+        return all(at_work.worker.stop() for at_work in self._at_work())
 
-    def _worker_of(self, localizer: Localizer, choice: MapChoice) -> NewestItemWorker[Frame]:
+    def _at_work(self) -> list[_MapAtWork]:
+        return [self._current] if self._next is None else [self._current, self._next]
+
+    def _begin(self, localizer: Localizer, choice: MapChoice) -> _MapAtWork:
         map_from_world = matrix_from_values(choice.world_alignment)
         pipeline = Pipeline(localizer, map_from_world, self._around)
-        return NewestItemWorker(pipeline.process, 'localizer', pipeline.warm_up)
+        worker = NewestItemWorker(pipeline.process, 'localizer', pipeline.warm_up)
+        return _MapAtWork(choice, localizer, pipeline, worker)
 
     def _swap(self) -> None:
         assert self._next is not None
-        old = self._worker
-        (self._worker, self._localizer, self.map), self._next = self._next, None
+        old = self._current
+        self._current, self._next = self._next, None
         # Waits for a pose that is just being published; the old map gives no later one.
         self._around.stamp_gate.begin_epoch()
+        self._start_anew()
+        old.worker.stop(timeout_s=0.0)
+        self._around.log.info('map', f'the map is now {self._current.choice.checkpoint}')
+
+    def _start_anew(self) -> None:
         self._around.pose_gate.reset()
         self._around.callers.release()
-        old.stop(timeout_s=0.0)
-        self._around.log.info('map', f'the map is now {self.map.checkpoint}')

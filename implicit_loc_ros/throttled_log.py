@@ -22,20 +22,26 @@ class ThrottledLog:
         self._lock = threading.Lock()
         self._last: dict[str, float] = {}
 
-    def info(self, cause: str, text: str) -> None:
-        """Inform, unless the same cause was logged within the last second."""
+    def info(self, cause: str, text: str) -> bool:
+        """Inform, unless the same cause was logged within the last second; whether it was."""
         if self._is_due(cause):
             self._logger.info(text)
+            return True
+        return False
 
-    def warning(self, cause: str, text: str) -> None:
-        """Warn, unless the same cause was logged within the last second."""
+    def warning(self, cause: str, text: str) -> bool:
+        """Warn, unless the same cause was logged within the last second; whether it was."""
         if self._is_due(cause):
             self._logger.warning(text)
+            return True
+        return False
 
-    def error(self, cause: str, text: str) -> None:
-        """Report an error, unless the same cause was logged within the last second."""
+    def error(self, cause: str, text: str) -> bool:
+        """Report an error, unless its cause was logged within the last second; whether it was."""
         if self._is_due(cause):
             self._logger.error(text)
+            return True
+        return False
 
     def _is_due(self, cause: str) -> bool:
         now = time.monotonic()

@@ -37,6 +37,11 @@ class NewestItemWorker(Generic[Item]):
         """Whether the first job is done."""
         return self._prepared.is_set()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs; one that was stopped may still finish something."""
+        return self._thread.is_alive()
+
     def submit(self, item: Item) -> bool:
         """Hand over an item.
 

@@ -1,7 +1,8 @@
 """Two cameras on one robot, a node for each in the namespaces `front` and `rear`.
 
-Takes the arguments of localization.launch.py; topics are those of each namespace, such as
-/front/image. config/examples/two_cameras.yaml says more.
+Takes the arguments of localization.launch.py but for params_file and namespace: the parameters
+are those of config/examples/two_cameras.yaml, which says more. Topics are those of each
+namespace, such as /front/image.
 """
 
 from pathlib import Path

@@ -1,6 +1,7 @@
 """A recorded bag on the desk: plays it with its clock, the node and RViz beside it.
 
-Takes the arguments of localization.launch.py, and `bag`; the bag's clock is the time of all.
+Takes the arguments of localization.launch.py, and `bag`; the bag's clock is the time of all, and
+RViz starts whatever use_sim_time and rviz say.
 """
 
 from pathlib import Path
@@ -27,7 +28,8 @@ def generate_launch_description() -> LaunchDescription:
                 cmd=[
                     *('ros2', 'bag', 'play', LaunchConfiguration('bag')),
                     *('--rate', LaunchConfiguration('rate')),
-                    # Until the node has loaded its map, nothing would answer.
+                    # Until the node has loaded its map, nothing would answer. An export of the
+                    # network comes behind the images and needs no wait.
                     *('--clock', '100', '--delay', '10'),
                 ],
                 output='screen',

@@ -1,6 +1,7 @@
 """The node in the place of AMCL, with a lifecycle manager of its own.
 
-Takes the arguments of localization.launch.py; config/examples/nav2.yaml says more.
+Takes the arguments of localization.launch.py but for params_file and autostart: the parameters
+are those of config/examples/nav2.yaml, which says more, and the manager starts the node.
 """
 
 from pathlib import Path

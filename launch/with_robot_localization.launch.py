@@ -1,6 +1,7 @@
 """The node as pose0 of robot_localization's filter for map -> odom.
 
-Takes the arguments of localization.launch.py; config/examples/robot_localization.yaml says more.
+Takes the arguments of localization.launch.py but for params_file: the parameters are those of
+config/examples/robot_localization.yaml, which says more.
 """
 
 from pathlib import Path

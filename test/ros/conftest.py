@@ -116,7 +116,8 @@ class Peer:
         self.transforms: list[Any] = []
         self.statuses: list[Any] = []
         topic = 'localization_node/pose'
-        subscribe(PoseStamped, topic, self.poses.append, reliable)
+        answers = subscribe(PoseStamped, topic, self.poses.append, reliable)
+        self._is_answered = answers.get_publisher_count
         subscribe(
             PoseWithCovarianceStamped,
             f'{topic}_with_covariance',
@@ -126,6 +127,7 @@ class Peer:
         subscribe(TFMessage, '/tf', lambda m: self.transforms.extend(m.transforms), 100)
         subscribe(DiagnosticArray, '/diagnostics', self._take_diagnostics, 100)
         self._stamp = 10_000_000_000
+        self._heard: set[str] = set()
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -166,11 +168,25 @@ class Peer:
 
     def wait_for_subscriber(self, publisher: Any) -> None:
         """Until the node listens."""
-        if publisher.get_subscription_count():
+        name = publisher.topic_name
+        fitting = publisher in (self.images, self.compressed_images, self.camera_infos)
+
+        def listens() -> Any:
+            found = self.node.get_subscriptions_info_by_topic(name)
+            asked = [info.qos_profile.reliability for info in found]
+            if not fitting:
+                return bool(asked)
+            # One subscription replaces another until it fits; what comes just then may be lost.
+            offers = self.node.get_publishers_info_by_topic(name)
+            matched = publisher.get_subscription_count() == 1 and self._is_answered()
+            return matched and asked == [offers[0].qos_profile.reliability]
+
+        if name in self._heard and listens():
             return
-        self.wait(publisher.get_subscription_count, f'a subscriber of {publisher.topic_name}')
+        self.wait(listens, f'a subscriber of {name}')
         # The subscriber learns of its publisher on its own and drops what comes before that.
         time.sleep(0.3)
+        self._heard.add(name)
 
     def localize(self, image: Any = None, camera_info: Any = None, publisher: Any = None) -> Any:
         """Send one image, by default a good one; the pose with its stamp."""
@@ -247,8 +263,7 @@ def start(tiny_checkpoint: Path, make_peer: Any, request: Any) -> Iterator[Calla
         # The confidence of a network that was never trained is as it happens.
         values = {'checkpoint': str(tiny_checkpoint), 'device': 'cpu', 'min_confidence': '0.0'}
         # Exporting the network for another runtime takes seconds.
-        values['runtime'] = 'eager'
-        values |= parameters
+        values |= {'runtime': 'eager', **parameters}
         arguments = ['--ros-args', '-r', f'__ns:={namespace}']
         for name, value in values.items():
             arguments += ['-p', f'{name}:={value}']
@@ -277,7 +292,6 @@ def start(tiny_checkpoint: Path, make_peer: Any, request: Any) -> Iterator[Calla
             ]
         )
         peer = make_peer(namespace)
-        # Its static transforms would be heard by the next test.
         cleanups.append(peer.close)
         return peer
 

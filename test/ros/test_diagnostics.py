@@ -256,3 +256,35 @@ def test_a_refused_map_is_a_warning_with_its_reason(clock: SimpleNamespace) -> N
     status = report(statistics, replace(INPUTS, map_change='refused: it is truncated'))
     assert status.level == DiagnosticStatus.WARN
     assert 'the old map is kept, the new one refused: it is truncated' in status.message
+
+
+@pytest.mark.parametrize('on_demand', [False, True])
+def test_a_camera_that_dies_is_noticed_within_seconds(
+    clock: SimpleNamespace, on_demand: bool
+) -> None:
+    inputs = replace(INPUTS, on_demand=on_demand)
+    statistics = Statistics()
+    play(statistics, clock, [i / 30 for i in range(300)])
+    assert report(statistics, inputs).message == 'TRACKING'
+    clock.now += 3
+    status = report(statistics, inputs)
+    assert status.level == DiagnosticStatus.WARN
+    assert status.message.startswith('WAITING: no image on /camera/image')
+
+
+def test_a_runtime_that_gave_way_is_a_warning(clock: SimpleNamespace) -> None:
+    statistics = Statistics()
+    play(statistics, clock, [0.0, 0.1])
+    slow = replace(INPUTS, runtime='eager PyTorch', runtime_note='the GPU has failed')
+    status = report(statistics, slow)
+    assert (status.level, status.message) == (
+        DiagnosticStatus.WARN,
+        'TRACKING: the GPU has failed',
+    )
+    assert value(status, 'runtime') == 'eager PyTorch: the GPU has failed'
+    # Nor does it hide what else is wrong.
+    statistics.image_received(1)
+    statistics.answered(TRUST, {}, 3.0)
+    message = report(statistics, slow).message
+    assert '3.0 s old' in message
+    assert message.endswith('; the GPU has failed')

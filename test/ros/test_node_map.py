@@ -24,7 +24,7 @@ from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 
 from implicit_loc.checkpoint import load_checkpoint, save_described_anew
 from implicit_loc.localizer import Localizer
-from implicit_loc_ros.maps import MapLoader
+from implicit_loc_ros.maps import Loading, MapLoader
 from implicit_loc_ros.parameters import Parameters
 
 Start = Callable[..., Any]
@@ -59,7 +59,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Localizer, 'localize', localize)
     # It would ask for poses, too.
-    monkeypatch.setattr(Localizer, 'warm_up', lambda _: time.sleep(0.1) or 0.0)
+    monkeypatch.setattr(Localizer, 'warm_up', lambda _, export: time.sleep(0.1) or 0.0)
 
 
 class Camera:
@@ -97,9 +97,11 @@ def film(messages: Any) -> Iterator[Callable[[Any], Camera]]:
         camera.stop()
 
 
-def set_map(peer: Any, checkpoint: Path, alignment: list[float] | None = None) -> Any:
-    text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(checkpoint))
-    parameters = [Parameter(name='checkpoint', value=text)]
+def set_map(peer: Any, checkpoint: Path | None, alignment: list[float] | None = None) -> Any:
+    parameters = []
+    if checkpoint is not None:
+        text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(checkpoint))
+        parameters.append(Parameter(name='checkpoint', value=text))
     if alignment is not None:
         kind = ParameterType.PARAMETER_DOUBLE_ARRAY
         values = ParameterValue(type=kind, double_array_value=alignment)
@@ -187,8 +189,20 @@ def test_a_map_comes_with_its_alignment(
 
 @pytest.mark.usefixtures('known')
 def test_an_inactive_node_takes_the_new_map_for_its_activation(
-    start: Start, film: Callable[[Any], Camera], second_checkpoint: Path
+    start: Start,
+    film: Callable[[Any], Camera],
+    second_checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    loaded: list[Loading] = []
+    take = MapLoader.take
+
+    def record(loader: MapLoader) -> Loading | None:
+        loading = take(loader)
+        loaded.extend([loading] if loading is not None else [])
+        return loading
+
+    monkeypatch.setattr(MapLoader, 'take', record)
     peer = start()
 
     def change(transition: int) -> None:
@@ -197,25 +211,22 @@ def test_an_inactive_node_takes_the_new_map_for_its_activation(
 
     change(Transition.TRANSITION_DEACTIVATE)
     assert set_map(peer, second_checkpoint).successful
-    time.sleep(1.0)
+    peer.wait(lambda: loaded, 'the new map')
     change(Transition.TRANSITION_ACTIVATE)
     film(peer)
     peer.wait(lambda: peer.poses, 'poses')
     assert position(peer.poses[0]) == (10.0, 0.0, 0.0)
 
 
-def test_of_several_wishes_the_last_one_counts(
-    tiny_checkpoint: Path, second_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures('known')
+def test_an_alignment_alone_loads_nothing(
+    start: Start, film: Callable[[Any], Camera], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Localizer, 'warm_up', lambda _: 0.0)
-    loader = MapLoader()
-    for path in (tiny_checkpoint, tiny_checkpoint, second_checkpoint):
-        loader.begin(Parameters(checkpoint=str(path), device='cpu'))
-    deadline = time.monotonic() + 30
-    while (loading := loader.take()) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert loading.choice.checkpoint == str(second_checkpoint)
-    assert loading.localizer is not None
-    assert (loader.take(), loader.wish) == (None, None)
-    loader.stop()
+    peer = start()
+    loads: list[Parameters] = []
+    monkeypatch.setattr(MapLoader, 'begin', lambda _, parameters: loads.append(parameters))
+    film(peer)
+    peer.wait(lambda: peer.poses, 'poses')
+    assert set_map(peer, None, TURNED).successful
+    peer.wait(lambda: position(peer.poses[-1]) == (1.0, 0.0, 2.0), 'the aligned pose')
+    assert not loads

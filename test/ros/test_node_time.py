@@ -65,6 +65,8 @@ def test_an_image_that_is_late_is_left_out(start: Start, messages: Any) -> None:
 
 def test_a_stamp_far_ahead_does_not_wedge_the_node(start: Start, messages: Any) -> None:
     peer = start()
+    for publisher in (peer.images, peer.camera_infos):
+        peer.wait_for_subscriber(publisher)
     now = time.time_ns()
     answered(peer, messages, now)
     answered(peer, messages, now + 365 * 86400 * SECOND)

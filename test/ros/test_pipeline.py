@@ -236,3 +236,29 @@ def test_a_view_that_fails_costs_no_pose(messages: SimpleNamespace) -> None:
     assert len(rig.published) == 2
     assert ['cannot draw' in line for line in rig.lines] == [True]
     assert rig.values()['images refused'] == '0'
+
+
+def test_an_image_of_an_old_epoch_answers_no_caller(messages: SimpleNamespace) -> None:
+    answers = [estimate, raising(AlignmentError('degenerate')), estimate]
+    rig = Rig(lambda: answers.pop(0)())
+    heard: list[bool] = []
+    rig.callers.ask(lambda success, text: heard.append(success))
+    numbers = [rig.callers.image_arrived() for _ in range(3)]
+    rig.stamp_gate.begin_epoch()
+    for frame, number, epoch in zip(frames(messages, 3), numbers, (0, 0, 1), strict=True):
+        assert not heard
+        rig.pipeline.process(Frame(frame.message, frame.camera_info, epoch, number))
+    assert heard == [True]
+
+
+def test_a_world_is_placed_anew_between_two_images(messages: SimpleNamespace) -> None:
+    rig = Rig(lambda: at(0.0), gate_timeout_s=0.0)
+    first, late, second = frames(messages, 3)
+    rig.pipeline.process(first)
+    moved = np.eye(4)
+    moved[0, 3] = 7.0
+    rig.pipeline.realign(moved)
+    rig.pipeline.process(late)
+    rig.pipeline.process(Frame(second.message, second.camera_info, rig.stamp_gate.epoch))
+    assert [pose.map_from_body[0, 3] for _, pose in rig.published] == [0.0, 7.0]
+    assert rig.values()['refused: stale'] == '1'

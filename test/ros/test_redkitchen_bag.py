@@ -31,6 +31,8 @@ def test_node_localizes_real_images_from_a_bag(tmp_path: Path, monkeypatch: pyte
     recording.record(tmp_path / 'bag', samples, frames, '')
     # The figures are those of all frames, however doubtful.
     parameters = {'checkpoint': str(CHECKPOINT), 'device': 'cpu', 'min_confidence': 0.0}
+    # A fresh clone has no export yet.
+    parameters['runtime'] = 'eager'
     arrivals = replay(tmp_path / 'bag', frames, parameters, tmp_path)
     results = report.results(arrivals, frames)
     refused = report.refusals(arrivals)

@@ -60,7 +60,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
         return estimate
 
     # Its grey images would be noted, too.
-    monkeypatch.setattr(Localizer, 'warm_up', lambda *_: SERVICE_S)
+    monkeypatch.setattr(Localizer, 'warm_up', lambda *_, **__: SERVICE_S)
     monkeypatch.setattr(Localizer, 'localize', localize_slowly)
     return noted
 

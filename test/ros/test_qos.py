@@ -1,0 +1,106 @@
+"""How one subscription replaces another, without DDS."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='rclpy is not installed')
+
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from implicit_loc_ros import qos
+from implicit_loc_ros.qos import FittingSubscription
+
+
+class Graph:
+    """A node with one publisher, whose discovery of subscriptions is told by hand."""
+
+    def __init__(self) -> None:
+        self.subscriptions: list[SimpleNamespace] = []
+
+    def create_subscription(
+        self, kind: type, topic: str, callback: Any, profile: QoSProfile
+    ) -> SimpleNamespace:
+        made = SimpleNamespace(topic_name=topic, callback=callback, publishers=0)
+        made.reliable = profile.reliability == ReliabilityPolicy.RELIABLE
+        made.get_publisher_count = lambda: made.publishers
+        self.subscriptions.append(made)
+        return made
+
+    def destroy_subscription(self, subscription: SimpleNamespace) -> None:
+        self.subscriptions.remove(subscription)
+
+    def count_publishers(self, topic: str) -> int:
+        return 1
+
+    def get_publishers_info_by_topic(self, topic: str) -> list[SimpleNamespace]:
+        profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+        return [SimpleNamespace(qos_profile=profile)]
+
+
+def message(seconds: int) -> SimpleNamespace:
+    stamp = SimpleNamespace(sec=seconds, nanosec=0)
+    return SimpleNamespace(header=SimpleNamespace(stamp=stamp))
+
+
+def test_a_subscription_lives_until_the_next_one_is_discovered() -> None:
+    graph = Graph()
+    fitting: FittingSubscription[Any] = FittingSubscription(graph, object, 'image', print)  # type: ignore[arg-type]
+    for _ in range(3):
+        fitting.review()
+        assert [s.reliable for s in graph.subscriptions] == [False, True]
+    graph.subscriptions[1].publishers = 1
+    fitting.review()
+    assert [s.reliable for s in graph.subscriptions] == [True]
+    fitting.destroy()
+    assert not graph.subscriptions
+
+
+def test_one_that_is_never_discovered_does_not_keep_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(qos, '_OVERLAP_S', 0.0)
+    graph = Graph()
+    fitting: FittingSubscription[Any] = FittingSubscription(graph, object, 'image', print)  # type: ignore[arg-type]
+    fitting.review()
+    fitting.review()
+    assert [s.reliable for s in graph.subscriptions] == [True]
+
+
+def test_what_comes_by_both_is_told_once() -> None:
+    told: list[int] = []
+    graph = Graph()
+    fitting: FittingSubscription[Any] = FittingSubscription(
+        graph,  # type: ignore[arg-type]
+        object,
+        'image',
+        lambda received: told.append(received.header.stamp.sec),
+    )
+    fitting.review()
+    old, new = graph.subscriptions
+    for subscription, seconds in ((old, 1), (old, 2), (new, 1), (new, 2), (new, 3)):
+        subscription.callback(message(seconds))
+    new.publishers = 1
+    fitting.review()
+    # A bag that loops.
+    new.callback(message(2))
+    assert told == [1, 2, 3, 2]
+
+
+def test_where_stamps_do_not_differ_nothing_is_lost() -> None:
+    told: list[int] = []
+    graph = Graph()
+    fitting: FittingSubscription[Any] = FittingSubscription(
+        graph,  # type: ignore[arg-type]
+        object,
+        'camera_info',
+        lambda received: told.append(received.width),
+        stamps_differ=False,
+    )
+    fitting.review()
+    for width in (64, 128):
+        received = message(1)
+        received.width = width
+        graph.subscriptions[1].callback(received)
+    assert told == [64, 128]
