@@ -55,7 +55,8 @@ def resize(image: ByteImage, width: int, height: int) -> ByteImage:
 
 def to_tensor(image: ByteImage) -> Tensor:
     """(H, W, 3) uint8 -> (3, H, W) uint8, a view in channels-last memory order."""
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    # A message's bytes are read-only, of which PyTorch would warn on the robot's console.
+    return torch.from_numpy(np.require(image, requirements=['C', 'W'])).permute(2, 0, 1)
 
 
 def statistics(device: torch.device) -> tuple[Tensor, Tensor]:

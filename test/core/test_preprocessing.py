@@ -1,5 +1,7 @@
 """Images on their way into the network."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -79,3 +81,12 @@ def test_images_that_are_views_are_accepted() -> None:
     flipped = image[:, ::-1]
     tensor = preprocessing.to_tensor(flipped)
     np.testing.assert_array_equal(tensor.permute(1, 2, 0).numpy(), flipped)
+
+
+def test_the_bytes_of_a_message_are_taken_without_a_warning() -> None:
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    image.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        found = preprocessing.to_tensor(image)
+    np.testing.assert_array_equal(found.permute(1, 2, 0), image)
