@@ -1,9 +1,14 @@
 """Calibrate covariance and confidence of a checkpoint on frames that it never learned."""
 
 import argparse
-from pathlib import Path
 
-from implicit_loc_trainer.commands.common import add_checkpoint, add_data, add_device, open_split
+from implicit_loc_trainer.commands.common import (
+    add_checkpoint,
+    add_data,
+    add_device,
+    add_rewritten,
+    open_split,
+)
 from implicit_loc_trainer.output_files import check_writable
 
 
@@ -17,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='frames that it never learned: train, test, or a file that lists frame names '
         '(default: the blocks that its training held out)',
     )
-    parser.add_argument(
-        '--output', metavar='F', type=Path, help='checkpoint to write (default: the same file)'
-    )
+    add_rewritten(parser)
     add_device(parser)
 
 

@@ -43,6 +43,13 @@ def add_split(
     )
 
 
+def add_rewritten(parser: argparse.ArgumentParser) -> None:
+    """Declares --output, where a changed checkpoint goes."""
+    parser.add_argument(
+        '--output', metavar='F', type=Path, help='checkpoint to write (default: the same file)'
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Declares --device."""
     parser.add_argument(

@@ -1,12 +1,12 @@
 """Give a checkpoint its landmarks anew, from the frames that it learned."""
 
 import argparse
-from pathlib import Path
 
 from implicit_loc_trainer.commands.common import (
     add_checkpoint,
     add_data,
     add_device,
+    add_rewritten,
     count,
     open_split,
 )
@@ -26,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--count', metavar='N', type=count, default=6000, help='at most so many (default: 6000)'
     )
-    parser.add_argument(
-        '--output', metavar='F', type=Path, help='checkpoint to write (default: the same file)'
-    )
+    add_rewritten(parser)
     add_device(parser)
 
 
