@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 from replay.child_process import ROOT, Child, running, transport_environment
 from replay.collector import Collector
+from replay.ending import exit_status
 from replay.playback import await_active, node_command
 from rich.console import Console
 
@@ -20,7 +21,6 @@ from bench.camera import TOPICS as TRANSPORTS
 from bench.session import TOPICS, run
 from bench.shots import write_shots
 from implicit_loc.checkpoint import load_checkpoint
-from implicit_loc.errors import ImplicitLocError
 from implicit_loc_trainer.commands.common import count
 from implicit_loc_trainer.datasets import Sample, open_dataset
 from implicit_loc_trainer.output_files import check_writable
@@ -32,18 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; known errors end in one line and exit status 1."""
     parsed = _parser().parse_args(arguments)
     os.environ.update(transport_environment())
-    try:
-        measure(parsed)
-    except ImplicitLocError as error:
-        _say(str(error))
-        return 1
-    except OSError as error:
-        _say(f'{error.filename or parsed.output}: {error.strerror or error}')
-        return 1
-    except KeyboardInterrupt:
-        _say('interrupted')
-        return 130
-    return 0
+    return exit_status(lambda: measure(parsed), parsed.output, _say)
 
 
 def measure(parsed: argparse.Namespace) -> None:

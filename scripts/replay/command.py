@@ -8,17 +8,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bag_player.recording import BagError
 from rich.console import Console
 from rich.progress import track
 
 from implicit_loc.checkpoint import load_checkpoint
-from implicit_loc.errors import ImplicitLocError
 from implicit_loc_trainer.datasets import Sample, open_dataset
 from implicit_loc_trainer.output_files import check_writable
 from replay import picture, recording, report
 from replay.answered_recording import write_answered
 from replay.child_process import ROOT, transport_environment
+from replay.ending import exit_status
 from replay.errors import ReplayError
 from replay.playback import replay
 from replay.recording import Frame
@@ -31,18 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; known errors end in one line and exit status 1."""
     parsed = _parser().parse_args(arguments)
     os.environ.update(transport_environment())
-    try:
-        run(parsed)
-    except (ImplicitLocError, BagError) as error:
-        _say(str(error))
-        return 1
-    except OSError as error:
-        _say(f'{error.filename or parsed.output}: {error.strerror or error}')
-        return 1
-    except KeyboardInterrupt:
-        _say('interrupted')
-        return 130
-    return 0
+    return exit_status(lambda: run(parsed), parsed.output, _say)
 
 
 def run(parsed: argparse.Namespace) -> None:
