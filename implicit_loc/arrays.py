@@ -6,6 +6,7 @@ written with `namespace` and the few functions here, which the two libraries nam
 runs on either: both know the rest by the same names, and the keyword `axis`.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -32,9 +33,13 @@ class Constant:
     def like(self, model: Array) -> Array:
         """The numbers as an array that computes with another one."""
         key = (model.dtype, str(model.device) if isinstance(model, Tensor) else '')
-        if key not in self._made:
-            self._made[key] = self._new(model)
-        return self._made[key]
+        found = self._made.get(key)
+        if found is None:
+            found = self._new(model)
+            # What stands in for a tensor while a program is recorded is of no use later.
+            if type(found) in (Tensor, np.ndarray):
+                self._made[key] = found
+        return found
 
     def _new(self, model: Array) -> Array:
         if not isinstance(model, Tensor):
@@ -45,8 +50,13 @@ class Constant:
 
 
 def may_leave_torch(*tensors: Tensor) -> bool:
-    """Whether nothing is lost with NumPy: all on the host, and no gradient is wanted of them."""
+    """Whether nothing is lost with NumPy.
+
+    All are on the host, no gradient is wanted of them, and no exporter records what becomes of
+    them.
+    """
     recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    recorded = recorded or torch.compiler.is_compiling()
     return not recorded and all(tensor.device.type == 'cpu' for tensor in tensors)
 
 
@@ -65,9 +75,10 @@ def unwarned() -> AbstractContextManager[None]:
     return np.errstate(all='ignore')
 
 
-def beside(array: Tensor, model: Array) -> Array:
-    """A tensor, as an array of NumPy where another one is."""
-    return array if isinstance(model, Tensor) else to_numpy(array)
+def beside(array: Array, model: Array) -> Array:
+    """An array, as one of NumPy where another one is."""
+    is_already = isinstance(model, Tensor) or not isinstance(array, Tensor)
+    return array if is_already else to_numpy(array)
 
 
 def namespace(array: Array) -> ModuleType:
@@ -83,6 +94,25 @@ def at_least(values: Array, least: float) -> Array:
 def at_most(values: Array, largest: float) -> Array:
     """Values, those above the largest one lowered to it; NaN stays."""
     return values.clamp_max(largest) if isinstance(values, Tensor) else np.minimum(values, largest)
+
+
+def kept(values: Array, mask: Array) -> Array:
+    """Values, 0 where the mask is false; on the host nothing is copied where it never is."""
+    if isinstance(values, np.ndarray) and mask.all():
+        return values
+    return namespace(values).where(mask, values, 0)
+
+
+def chosen_rows(chosen: Array, new: Sequence[Array], old: Sequence[Array]) -> list[Array]:
+    """Of each pair (B, ...) the new rows where chosen, (B,); on the host often without a copy."""
+    if isinstance(chosen, np.ndarray):
+        if chosen.all():
+            return list(new)
+        if not chosen.any():
+            return list(old)
+    xp = namespace(chosen)
+    pairs = zip(new, old, strict=True)
+    return [xp.where(chosen.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs]
 
 
 def taken(values: Array, index: Array) -> Array:

@@ -16,6 +16,7 @@ from implicit_loc.arrays import (
     Array,
     Constant,
     at_least,
+    chosen_rows,
     least_pivot,
     namespace,
     solve_positive,
@@ -23,7 +24,7 @@ from implicit_loc.arrays import (
     unwarned,
 )
 from implicit_loc.cells import Cells
-from implicit_loc.residuals import View
+from implicit_loc.residuals import Residuals, View, residuals
 from implicit_loc.robust_cost import (
     CostOptions,
     Factors,
@@ -36,6 +37,7 @@ from implicit_loc.robust_cost import (
     robust_cost,
     robust_scales,
     scales_of,
+    view_of,
 )
 
 __all__ = [
@@ -66,9 +68,9 @@ class RefinementOptions(CostOptions):
     """How a pose is refined.
 
     Attributes:
-        steps: of Levenberg-Marquardt, at least 1. The first half of them takes the scales of the
-            start and, of very many cells, some; the second half takes the scales that these steps
-            lead to, and all cells.
+        steps: of Levenberg-Marquardt, at least 1. The first three quarters of them take the
+            scales of the start and, of very many cells, some; the others take the scales that
+            these steps lead to, and all cells.
     """
 
     steps: int = 4
@@ -116,7 +118,7 @@ def refine(
     # Without gradients through the cells the search may leave PyTorch, and is much faster.
     recorded = differentiable_last_step and torch.is_grad_enabled()
     with torch.set_grad_enabled(recorded), unwarned():
-        view, begun = View.of(start.detach(), cells, options.weight_exponent)
+        view, begun = view_of(start.detach(), cells, options)
     with torch.no_grad(), unwarned():
         steps = options.steps - differentiable_last_step
         pose, model, scales = _search(view, begun, options, steps)
@@ -144,28 +146,32 @@ def _search(
 ) -> tuple[Array, NormalEquations, Scales]:
     """The refined camera_from_local, the quadratic model there, and the scales of both."""
     few = view.thinned()
-    factors = factors_of(few, scales_of(few, pose, options), options)
-    pose, _ = _descend(few, pose, factors, options, steps - steps // 2)
-    scales = scales_of(few, pose, options)
+    found = residuals(few, pose)
+    factors = factors_of(few, scales_of(few, found, options), options)
+    last = (steps + 3) // 4
+    pose, _ = _descend(few, pose, found, factors, options, steps - last)
+    found = residuals(few, pose)
+    scales = scales_of(few, found, options)
     factors = factors_of(view, scales, options)
-    return *_descend(view, pose, factors, options, steps // 2), scales
+    found = found if few is view else residuals(view, pose)
+    return *_descend(view, pose, found, factors, options, last), scales
 
 
 def _descend(
-    view: View, pose: Array, factors: Factors, options: RefinementOptions, steps: int
+    view: View, pose: Array, found: Residuals, factors: Factors, options: CostOptions, steps: int
 ) -> tuple[Array, NormalEquations]:
-    """A camera_from_local of lower cost, and the model there."""
-    model = model_of(view, pose, factors, options)
-    xp = namespace(pose)
-    damping = xp.full_like(model.cost, _FIRST_DAMPING)
+    """A camera_from_local of lower cost than one whose residuals were found; the model there."""
+    model = model_of(view, found, factors, options)
+    damping = namespace(pose).full_like(model.cost, _FIRST_DAMPING)
     for _ in range(steps):
         candidate = _moved(pose, _step(model, damping))
-        found = model_of(view, candidate, factors, options)
+        there = model_of(view, residuals(view, candidate), factors, options)
         # A step that is not a number, of equations without a solution, is not better either.
-        better = found.cost < model.cost
-        pose, *parts = _select(better, (candidate, *found), (pose, *model))
+        better = there.cost < model.cost
+        less, more = damping / _DAMPING_FACTOR, damping * _DAMPING_FACTOR
+        damping = namespace(pose).where(better, less, more)
+        pose, *parts = chosen_rows(better, (candidate, *there), (pose, *model))
         model = NormalEquations(*parts)
-        damping = xp.where(better, damping / _DAMPING_FACTOR, damping * _DAMPING_FACTOR)
     return pose, model
 
 
@@ -179,17 +185,17 @@ def _last_step(
 ) -> tuple[Array, Array]:
     """A camera_from_local that carries gradients, and its cost."""
     xp = namespace(pose)
-    model = model_of(view, pose, factors, options)
+    model = model_of(view, residuals(view, pose), factors, options)
     # What is not determined must not reach the solver: its gradient would not be finite.
     identity = xp.broadcast_to(_IDENTITY.like(cost), model.information.shape)
     replaced = NormalEquations(cost, xp.zeros_like(model.gradient), identity)
-    safe = NormalEquations(*_select(determined, model, replaced))
+    safe = NormalEquations(*chosen_rows(determined, model, replaced))
     stepped = _moved(pose, _step(safe, xp.zeros_like(cost)))
     with torch.no_grad():
         found = cost_of(view, stepped, factors, options)
         rounding = _ROUNDING * cost + xp.finfo(cost.dtype).eps
         accepted = determined & (found <= cost + rounding)
-    chosen, cost = _select(accepted, (stepped, found), (pose, cost))
+    chosen, cost = chosen_rows(accepted, (stepped, found), (pose, cost))
     return chosen, cost
 
 
@@ -229,11 +235,3 @@ def _twists() -> NDArray[np.float64]:
 
 _TWISTS = Constant(_twists())
 _IDENTITY = Constant(np.eye(6))
-
-
-def _select(chosen: Array, new: tuple[Array, ...], old: tuple[Array, ...]) -> list[Array]:
-    """Of each pair (B, ...) the new one where chosen, (B,)."""
-    xp = namespace(chosen)
-    masks = (chosen, chosen[:, None], chosen[:, None, None])
-    pairs = zip(new, old, strict=True)
-    return [xp.where(masks[a.ndim - 1], a, b) for a, b in pairs]

@@ -11,6 +11,7 @@ float32 too.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,13 +23,14 @@ from implicit_loc.arrays import (
     Constant,
     at_least,
     at_most,
+    beside,
+    kept,
     may_leave_torch,
     namespace,
     to_numpy,
     to_torch,
 )
 from implicit_loc.cells import Cells
-from implicit_loc.poses import rigid_transform
 
 # A point nearer to the camera plane than this has no pixel.
 _LEAST_DEPTH_M = 0.01
@@ -37,7 +39,7 @@ _LEAST_DEPTH_M = 0.01
 _LARGEST = 1e9
 
 # So many cells are enough for scales and for the first steps.
-_ENOUGH_CELLS = 1024
+_ENOUGH_CELLS = 640
 
 
 class View(NamedTuple):
@@ -49,8 +51,8 @@ class View(NamedTuple):
         origin: of the local frame in the world, (B, 3), metres.
         points: world points in the local frame, homogeneous, (B, 4, N), metres.
         tangents: x and y of the rays at unit depth, (B, 2, N).
-        depth: predicted, (B, N), metres.
-        farthest: the largest depth that counts, (B, N), metres.
+        depth: predicted, (B, N), metres; None where it does not count.
+        farthest: the largest depth that counts, (B, N), metres; None like depth.
         shares: of the weight, (B, N); their sum is 1, or 0 without any usable cell.
         focal_length: (B, 1), pixels.
     """
@@ -65,7 +67,7 @@ class View(NamedTuple):
 
     @staticmethod
     def of(
-        world_from_camera: Tensor, cells: Cells, weight_exponent: float
+        world_from_camera: Tensor, cells: Cells, weight_exponent: float, with_depth: bool
     ) -> tuple['View', Array]:
         """The cells about a camera, and that camera's camera_from_local, (B, 4, 4)."""
         pose: Array = world_from_camera
@@ -76,27 +78,25 @@ class View(NamedTuple):
         points = cells.world_points - origin[:, None]
         rays = xp.broadcast_to(cells.rays, points.shape)
         camera_points = xp.broadcast_to(cells.camera_points, points.shape)
-        parts = (points, rays[..., :2], camera_points[..., 2:])
+        ones = xp.ones_like(points[..., :1])
+        depths = (camera_points[..., 2:],) if with_depth else ()
+        parts = (points, ones, rays[..., :2], *depths)
         rows = xp.concatenate([xp.swapaxes(part, 1, 2) for part in parts], axis=1)
         weights = xp.broadcast_to(cells.weights, points.shape[:2])
         # A comparison with what is not a number is false.
         usable = (xp.amax(abs(rows), axis=1) < _LARGEST) & (weights > 0) & (weights < math.inf)
-        rows = xp.where(usable[:, None], rows, 0)
-        depth = at_least(rows[:, 5], _LEAST_DEPTH_M)
-        finite = xp.where(xp.isfinite(pose), pose, 0)
-        rotation = xp.swapaxes(finite[:, :3, :3], 1, 2)
-        lowest = xp.broadcast_to(_LOWEST_ROW.like(pose), pose[:, :1].shape)
+        rows = kept(rows, usable[:, None])
+        depth: Array = at_least(rows[:, 6], _LEAST_DEPTH_M) if with_depth else None
         view = View(
             origin,
-            xp.concatenate([rows[:, :3], xp.ones_like(depth)[:, None]], axis=1),
-            rows[:, 3:5],
+            rows[:, :4],
+            rows[:, 4:6],
             depth,
-            2 * depth,
+            2 * depth if with_depth else None,
             _shares(weights, usable, weight_exponent),
             cells.focal_length[:, None],
         )
-        upper = xp.concatenate([rotation, xp.zeros_like(rotation[..., :1])], axis=2)
-        return view, xp.concatenate([upper, lowest], axis=1)
+        return view, view.camera_from_local(pose)
 
     def thinned(self) -> 'View':
         """Some of very many cells, evenly: a rough answer needs no more."""
@@ -107,17 +107,25 @@ class View(NamedTuple):
             self.origin,
             _every(self.points, every),
             _every(self.tangents, every),
-            _every(self.depth, every),
-            _every(self.farthest, every),
+            None if self.depth is None else _every(self.depth, every),
+            None if self.farthest is None else _every(self.farthest, every),
             _every(self.shares, every),
             self.focal_length,
         )
+
+    def camera_from_local(self, world_from_camera: Array) -> Array:
+        """(B, 4, 4) -> (B, 4, 4); what is not finite is taken for 0."""
+        pose = beside(world_from_camera, self.points)
+        xp = namespace(pose)
+        turned, shift = pose[:, :3, :3], (self.origin - pose[:, :3, 3])[..., None]
+        rotation = xp.swapaxes(kept(turned, xp.isfinite(turned)), 1, 2)
+        return _rigid(rotation, rotation @ kept(shift, xp.isfinite(shift)))
 
     def world_from_camera(self, camera_from_local: Array) -> Tensor:
         """(B, 4, 4) -> (B, 4, 4)."""
         rotation = namespace(camera_from_local).swapaxes(camera_from_local[:, :3, :3], 1, 2)
         position = self.origin - (rotation @ camera_from_local[:, :3, 3:])[..., 0]
-        return rigid_transform(to_torch(rotation), to_torch(position))
+        return to_torch(_rigid(rotation, position[..., None]))
 
 
 class Residuals(NamedTuple):
@@ -131,9 +139,9 @@ class Residuals(NamedTuple):
         squared_offset: of both together, (B, N); at most 1, which is that of a point behind the
             camera.
         depth_error: of z, (B, N), metres; z counts as from just in front of the camera to twice
-            the predicted depth.
+            the predicted depth. None where the depth does not count.
         fixed_depth: whether depth_error has its largest size and does not change with the pose,
-            (B, N).
+            (B, N); None like depth_error.
     """
 
     seen: Array
@@ -151,76 +159,91 @@ def residuals(view: View, camera_from_local: Array) -> Residuals:
     seen = camera_from_local @ view.points
     depth = seen[:, 2]
     in_front = at_least(depth, _LEAST_DEPTH_M)
-    compared = xp.minimum(in_front, view.farthest)
     inverse = 1 / in_front
     tangents = seen[:, :2] * inverse[:, None]
     offsets = tangents - view.tangents
     squared = at_most(xp.where(in_front == depth, _products(offsets, offsets), 1), 1)
-    return Residuals(
-        seen, inverse, tangents, offsets, squared, compared - view.depth, compared != depth
-    )
+    if view.depth is None:
+        return Residuals(seen, inverse, tangents, offsets, squared, None, None)
+    compared = xp.minimum(in_front, view.farthest)
+    error, is_fixed = compared - view.depth, compared != depth
+    return Residuals(seen, inverse, tangents, offsets, squared, error, is_fixed)
 
 
 def quadratic_model(
-    found: Residuals, offset_weights: Array, depth_weights: Array
+    found: Residuals, offset_weights: Array, depth_weights: Array | None
 ) -> tuple[Array, Array]:
     """Half the gradient and the curvature of sums of weighted squared errors, by rho and phi.
 
     A step moves p by dp = rho + phi x p, and its errors by d(x / z) = (dx - (x / z) dz) / z,
-    likewise for y, and dz. Each part of dp is linear in p, so both results are fixed linear
-    functions of sums over all cells: of the products of p with itself and of what stands before
-    dp in the squares.
+    likewise for y, and dz. These derivatives are linear in a few numbers of the cell, so that
+    both results are fixed linear functions of sums over the cells of their products.
 
     Args:
         found: of every cell.
         offset_weights: of the squared errors of the tangents, (B, N).
-        depth_weights: of those of the depth, (B, N).
+        depth_weights: of those of the depth, (B, N); None where the depth does not count.
 
     Returns:
         Gradient (B, 6) and information (B, 6, 6), for Gauss-Newton.
     """
     xp = namespace(offset_weights)
-    pull = (offset_weights * found.inverse_depth)[:, None]
-    pulls = pull * found.offsets
-    stiffness = pull * found.inverse_depth[:, None]
-    stiffnesses = stiffness * found.tangents
-    along = depth_weights + _products(stiffnesses, found.tangents)
-    pull_along = depth_weights * found.depth_error - _products(pulls, found.tangents)
-    parts = [stiffness, stiffnesses, along[:, None], pulls, pull_along[:, None]]
-    products = found.seen[:, None] * found.seen[:, :, None]
-    sums = xp.concatenate(parts, axis=1) @ xp.swapaxes(products.reshape(len(pull), 16, -1), 1, 2)
-    model = sums.reshape(len(pull), -1) @ _MODEL_OF_SUMS.like(sums)
+    inverse, tangents = found.inverse_depth[:, None], found.tangents
+    crossed = tangents[:, :1] * tangents[:, 1:]
+    squares = 1 + tangents * tangents
+    numbers = [inverse, inverse * tangents, squares, crossed, tangents, found.offsets]
+    model = _summed(numbers, offset_weights) @ _MODEL_OF_OFFSETS.like(inverse)
+    if depth_weights is not None:
+        numbers = [found.seen[:, :2], xp.ones_like(inverse), found.depth_error[:, None]]
+        model = model + _summed(numbers, depth_weights) @ _MODEL_OF_DEPTHS.like(inverse)
     return model[:, 36:], model[:, :36].reshape(-1, 6, 6)
 
 
-def _model_of_sums() -> NDArray[np.float64]:
-    """What the sums of `quadratic_model` (7 x 4 x 4) add to curvature (36) and gradient (6)."""
-    # Of x, y and z: the derivative by rho and phi, one row for each entry of the homogeneous p.
-    moved = np.zeros((3, 4, 6))
-    for axis in range(3):
-        after, last = (axis + 1) % 3, (axis + 2) % 3
-        moved[axis, 3, axis] = 1
-        moved[axis, last, 3 + after] = 1
-        moved[axis, after, 3 + last] = -1
-    # Before which pairs of dx, dy, dz the four stiffnesses stand, and with which sign.
-    pairs = [
-        [(0, 0, 1), (1, 1, 1)],
-        [(0, 2, -1), (2, 0, -1)],
-        [(1, 2, -1), (2, 1, -1)],
-        [(2, 2, 1)],
-    ]
-    result = np.zeros((7, 4, 4, 42))
-    for part, entries in enumerate(pairs):
-        for first, second, sign in entries:
-            curvature = np.einsum('ia,jb->ijab', moved[first], moved[second])
-            result[part, ..., :36] += sign * curvature.reshape(4, 4, 36)
-    for axis in range(3):
-        result[4 + axis, :, 3, 36:] = moved[axis]
-    return result.reshape(-1, 42)
+def _summed(numbers: Sequence[Array], weights: Array) -> Array:
+    """Weighted sums over the cells of all products of K numbers, (B, K * K)."""
+    rows = namespace(weights).concatenate(numbers, axis=1)
+    sums = (weights[:, None] * rows) @ namespace(weights).swapaxes(rows, 1, 2)
+    return sums.reshape(len(weights), -1)
 
 
-_MODEL_OF_SUMS = Constant(_model_of_sums())
+def _model_of_sums(errors: int, *derivatives: Mapping[int, NDArray[np.float64]]) -> Constant:
+    """What sums of products of K numbers add to curvature (36) and gradient (6): (K * K, 42).
+
+    Args:
+        errors: index of the first error among the numbers; the others follow, up to the last.
+        derivatives: of every error by rho and phi (6,), by the number that they are times.
+    """
+    count = errors + len(derivatives)
+    result = np.zeros((count, count, 42))
+    for error, parts in enumerate(derivatives, start=errors):
+        by_number = np.zeros((count, 6))
+        for number, direction in parts.items():
+            by_number[number] = direction
+        curvature = np.einsum('ia,jb->ijab', by_number, by_number)
+        result[..., :36] += curvature.reshape(count, count, 36)
+        result[:, error, 36:] += by_number
+    return Constant(result.reshape(-1, 42))
+
+
+_X, _Y, _Z, _ABOUT_X, _ABOUT_Y, _ABOUT_Z = np.eye(6)
+
+# Of 1 / z, u / z, v / z, 1 + u^2, 1 + v^2, u v, u, v with the tangents u and v, and their errors.
+_MODEL_OF_OFFSETS = _model_of_sums(
+    8,
+    {0: _X, 1: -_Z, 3: _ABOUT_Y, 5: -_ABOUT_X, 7: -_ABOUT_Z},
+    {0: _Y, 2: -_Z, 4: -_ABOUT_X, 5: _ABOUT_Y, 6: _ABOUT_Z},
+)
+# Of x, y, 1, and the error of z.
+_MODEL_OF_DEPTHS = _model_of_sums(3, {0: -_ABOUT_Y, 1: _ABOUT_X, 2: _Z})
 _LOWEST_ROW = Constant(np.array([0.0, 0.0, 0.0, 1.0]))
+
+
+def _rigid(rotation: Array, position: Array) -> Array:
+    """(B, 4, 4) of a rotation (B, 3, 3) and a position (B, 3, 1)."""
+    xp = namespace(rotation)
+    upper = xp.concatenate([rotation, position], axis=2)
+    lowest = xp.broadcast_to(_LOWEST_ROW.like(upper), upper[:, :1].shape)
+    return xp.concatenate([upper, lowest], axis=1)
 
 
 def _products(first: Array, second: Array) -> Array:

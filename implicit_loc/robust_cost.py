@@ -4,6 +4,7 @@ Where a network is wrong about a cell, it is wrong about all of it: an outlier i
 errors loses its pull in both. As in `implicit_loc.residuals`, nothing here waits for the host.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ class Scales(NamedTuple):
 
     Attributes:
         pixels: of the reprojection error, pixels of the network's input, (B,).
-        metres: of the depth error, (B,).
+        metres: of the depth error, (B,); infinite where the depth does not count.
     """
 
     pixels: Array
@@ -85,8 +86,8 @@ def robust_scales(
         options: exponent of the weights and floors.
     """
     with unwarned():
-        view, pose = View.of(world_from_camera, cells, options.weight_exponent)
-        return Scales(*map(to_torch, scales_of(view, pose, options)))
+        view, pose = view_of(world_from_camera, cells, options)
+        return Scales(*map(to_torch, scales_of(view, residuals(view, pose), options)))
 
 
 def robust_cost(
@@ -104,7 +105,7 @@ def robust_cost(
         options: of the cost.
     """
     with unwarned():
-        view, pose = View.of(world_from_camera, cells, options.weight_exponent)
+        view, pose = view_of(world_from_camera, cells, options)
         factors = factors_of(view, Scales(*(beside(scale, pose) for scale in scales)), options)
         return to_torch(cost_of(view, pose, factors, options))
 
@@ -114,9 +115,41 @@ def normal_equations(
 ) -> NormalEquations:
     """The robust cost's quadratic model about a pose; arguments as `robust_cost`."""
     with unwarned():
-        view, pose = View.of(world_from_camera, cells, options.weight_exponent)
+        view, pose = view_of(world_from_camera, cells, options)
         factors = factors_of(view, Scales(*(beside(scale, pose) for scale in scales)), options)
-        return NormalEquations(*map(to_torch, model_of(view, pose, factors, options)))
+        return NormalEquations(
+            *map(to_torch, model_of(view, residuals(view, pose), factors, options))
+        )
+
+
+def fits_better(
+    candidate: Tensor, pose: Tensor, cells: Cells, options: CostOptions = DEFAULT_COST
+) -> Tensor:
+    """Whether a candidate has a lower robust cost than a pose, (B,) bool.
+
+    Of very many cells, some are asked. Both costs have the same scales, the tighter ones of both:
+    with its own, a pose that fits nothing would find its residuals usual.
+
+    Args:
+        candidate: world_from_camera, (B, 4, 4).
+        pose: likewise.
+        cells: of B images; a cell that is not finite is not used.
+        options: of the cost.
+    """
+    with unwarned():
+        whole, first = view_of(candidate, cells, options)
+        view = whole.thinned()
+        found = [residuals(view, first), residuals(view, view.camera_from_local(pose))]
+        scales = zip(*(scales_of(view, each, options) for each in found), strict=True)
+        tighter = Scales(*(namespace(first).minimum(*pair) for pair in scales))
+        factors = factors_of(view, tighter, options)
+        costs = [_cost_of(view, each, factors, options) for each in found]
+        return to_torch(costs[0] < costs[1])
+
+
+def view_of(world_from_camera: Tensor, cells: Cells, options: CostOptions) -> tuple[View, Array]:
+    """The cells as a cost with these options looks at them, and the pose as View.of gives it."""
+    return View.of(world_from_camera, cells, options.weight_exponent, options.use_depth)
 
 
 class Factors(NamedTuple):
@@ -124,57 +157,70 @@ class Factors(NamedTuple):
 
     Attributes:
         offset: of reprojection errors over the focal length.
-        depth: of depth errors, 1/m2; 0 where the depth does not count.
+        depth: of depth errors, 1/m2.
     """
 
     offset: Array
     depth: Array
 
 
-def scales_of(view: View, camera_from_local: Array, options: CostOptions) -> Scales:
-    """As `robust_scales`."""
-    xp = namespace(camera_from_local)
-    found = residuals(view, camera_from_local)
+def scales_of(view: View, found: Residuals, options: CostOptions) -> Scales:
+    """As `robust_scales`, of the view's residuals."""
+    xp = namespace(found.seen)
+    if found.depth_error is None:
+        squared_offset = weighted_median(found.squared_offset, view.shares)
+        return Scales(
+            _pixels(view, squared_offset, options), xp.full_like(squared_offset, math.inf)
+        )
     sizes = xp.stack([found.squared_offset, abs(found.depth_error), view.depth], axis=1)
     medians = weighted_median(sizes, view.shares[:, None])
     squared_offset, depth_error, depth = medians[:, 0], medians[:, 1], medians[:, 2]
-    pixels = view.focal_length[:, 0] * squared_offset**0.5 / MEDIAN_OF_NORMAL[2]
     floor = at_least(options.least_relative_depth * depth, xp.finfo(depth.dtype).eps)
-    return Scales(
-        at_least(pixels, options.least_pixels),
-        xp.maximum(depth_error / MEDIAN_OF_NORMAL[1], floor),
-    )
+    metres = xp.maximum(depth_error / MEDIAN_OF_NORMAL[1], floor)
+    return Scales(_pixels(view, squared_offset, options), metres)
+
+
+def _pixels(view: View, squared_offset: Array, options: CostOptions) -> Array:
+    """Scale (B,) of the reprojection error, from the median of its square."""
+    pixels = view.focal_length[:, 0] * squared_offset**0.5 / MEDIAN_OF_NORMAL[2]
+    return at_least(pixels, options.least_pixels)
 
 
 def factors_of(view: View, scales: Scales, options: CostOptions) -> Factors:
     """Of residuals at some scales."""
     pixels, metres = options.width * scales.pixels, options.width * scales.metres
     offset = (view.focal_length / pixels[:, None]) ** 2
-    return Factors(offset, float(options.use_depth) / metres[:, None] ** 2)
+    return Factors(offset, 1 / metres[:, None] ** 2)
 
 
 def model_of(
-    view: View, camera_from_local: Array, factors: Factors, options: CostOptions
+    view: View, found: Residuals, factors: Factors, options: CostOptions
 ) -> NormalEquations:
-    """As `normal_equations`."""
-    xp = namespace(camera_from_local)
-    found = residuals(view, camera_from_local)
+    """As `normal_equations`, of the view's residuals."""
+    xp = namespace(found.seen)
     robust = COSTS[options.kind](_squared(found, factors))
     # What has reached its largest value does not change with the pose.
     pull = view.shares * robust.slope
     offset = xp.where(found.squared_offset < 1, pull * factors.offset, 0)
-    depth = xp.where(found.fixed_depth, 0, pull * factors.depth)
+    depth = None
+    if found.depth_error is not None:
+        depth = xp.where(found.fixed_depth, 0, pull * factors.depth)
     cost = row_sums(robust.cost, view.shares)
     return NormalEquations(cost, *quadratic_model(found, offset, depth))
 
 
 def cost_of(view: View, camera_from_local: Array, factors: Factors, options: CostOptions) -> Array:
     """As `robust_cost`."""
-    squared = _squared(residuals(view, camera_from_local), factors)
-    return row_sums(COSTS[options.kind](squared).cost, view.shares)
+    return _cost_of(view, residuals(view, camera_from_local), factors, options)
+
+
+def _cost_of(view: View, found: Residuals, factors: Factors, options: CostOptions) -> Array:
+    return row_sums(COSTS[options.kind](_squared(found, factors)).cost, view.shares)
 
 
 def _squared(found: Residuals, factors: Factors) -> Array:
     """Squared residuals of the cells in units of the robust cost's width, (B, N)."""
-    depth_error = found.depth_error
-    return found.squared_offset * factors.offset + depth_error * depth_error * factors.depth
+    squared = found.squared_offset * factors.offset
+    if found.depth_error is None:
+        return squared
+    return squared + found.depth_error * found.depth_error * factors.depth

@@ -26,7 +26,7 @@ from implicit_loc.poses import invert, transform_points
 from implicit_loc.ransac import pnp_ransac, rigid_ransac
 from implicit_loc.refinement import refine
 from implicit_loc.resection import resect
-from implicit_loc.robust_cost import Scales, robust_cost, robust_scales
+from implicit_loc.robust_cost import fits_better
 
 # Weighted share of the cells that must agree with a refined pose for it to stand unquestioned,
 # and how many times as many must agree with one that takes its place: a few more may as well be
@@ -142,7 +142,7 @@ def _refined(cells: Cells, _: Sight | None = None) -> Solution:
     start = time.perf_counter()
     rigid = _weighted(cells)
     resected = resect(cells.world_points, cells.rays, cells.weights)
-    first = torch.where(_fits_better(resected, rigid, cells)[:, None, None], resected, rigid)
+    first = torch.where(fits_better(resected, rigid, cells)[:, None, None], resected, rigid)
     aligned = time.perf_counter()
     pose = refine(first, cells).world_from_camera
     timings = {'alignment': aligned - start, 'refinement': time.perf_counter() - aligned}
@@ -204,13 +204,6 @@ def inlier_ratio(world_from_camera: Tensor, cells: Cells) -> Tensor:
     """Weighted share of the cells that agree with a pose, softly, (B,)."""
     inliers = soft_inliers(world_from_camera[:, None], cells)[:, 0]
     return (cells.weights * inliers).sum(dim=-1) / cells.weights.sum(dim=-1)
-
-
-def _fits_better(candidate: Tensor, pose: Tensor, cells: Cells) -> Tensor:
-    """Whether a pose has a lower robust cost than another, (B,), by the tighter scales of both."""
-    own, other = robust_scales(candidate, cells), robust_scales(pose, cells)
-    scales = Scales(own.pixels.minimum(other.pixels), own.metres.minimum(other.metres))
-    return robust_cost(candidate, cells, scales) < robust_cost(pose, cells, scales)
 
 
 def _nowhere(cells: Cells) -> Tensor:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from implicit_loc.arrays import (
     Constant,
+    chosen_rows,
+    kept,
     least_pivot,
     may_leave_torch,
     solve_positive,
@@ -67,6 +69,24 @@ def test_values_are_taken_alike() -> None:
     values = torch.arange(24.0).reshape(2, 3, 4)
     index = torch.tensor([[[3, 0]], [[1, 1]]]).expand(2, 3, 2).contiguous()
     np.testing.assert_array_equal(taken(values.numpy(), index.numpy()), taken(values, index))
+
+
+@pytest.mark.parametrize('chosen', [(True, True), (False, False), (True, False)])
+def test_rows_are_chosen_alike(chosen: tuple[bool, bool]) -> None:
+    mask, (new, old) = torch.tensor(chosen), torch.arange(16.0).reshape(2, 2, 4)
+    (expected,) = chosen_rows(mask, [new], [old])
+    (found,) = chosen_rows(mask.numpy(), [new.numpy()], [old.numpy()])
+    np.testing.assert_array_equal(found, expected)
+    for row, is_new in enumerate(chosen):
+        torch.testing.assert_close(expected[row], (new if is_new else old)[row])
+
+
+@pytest.mark.parametrize('mask', [(True, True), (False, True)])
+def test_values_are_kept_alike(mask: tuple[bool, bool]) -> None:
+    values = torch.tensor([float('nan') if not mask[0] else 1.0, 2.0])
+    found = kept(values.numpy(), np.array(mask))
+    np.testing.assert_array_equal(found, kept(values, torch.tensor(mask)))
+    assert list(found) == [float(mask[0]), 2.0]
 
 
 def test_medians_are_alike() -> None:

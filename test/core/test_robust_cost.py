@@ -13,6 +13,7 @@ from implicit_loc.robust import COSTS
 from implicit_loc.robust_cost import (
     CostOptions,
     Scales,
+    fits_better,
     normal_equations,
     robust_cost,
     robust_scales,
@@ -155,3 +156,25 @@ def test_no_weight_costs_nothing(make_cells: MakeCells) -> None:
     cells, pose = make_cells()
     none = replace(cells, weights=torch.zeros_like(cells.weights))
     assert robust_cost(pose, none, robust_scales(pose, none)) == 0
+
+
+@pytest.mark.parametrize('count', [200, 3000])
+def test_the_pose_that_more_cells_agree_with_fits_better(
+    make_cells: MakeCells, count: int
+) -> None:
+    """Also where its own scale is the tighter one, and of so many cells that some are asked."""
+    cells, pose = make_cells(seed=3, batch=2, count=count, noise=0.02, outliers=0.3)
+    off = pose @ exp_se3(torch.full((2, 6), 0.1, dtype=torch.float64))
+    first, second = torch.stack([off[0], pose[1]]), torch.stack([pose[0], off[1]])
+    assert fits_better(first, second, cells).tolist() == [False, True]
+    assert fits_better(second, first, cells).tolist() == [True, False]
+    assert fits_better(pose, pose, cells).tolist() == [False, False]
+
+
+def test_without_depth_a_cell_needs_none(make_cells: MakeCells) -> None:
+    cells, pose = make_cells(seed=4)
+    options = CostOptions(use_depth=False)
+    nowhere = replace(cells, camera_points=torch.full_like(cells.camera_points, torch.nan))
+    expected, found = (robust_scales(pose, each, options) for each in (cells, nowhere))
+    torch.testing.assert_close(found.pixels, expected.pixels)
+    assert found.metres.isinf().all()
