@@ -8,21 +8,13 @@ covariance, Liang and Zeger 1986): a bias that part of the image shares counts i
 """
 
 import math
-from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from implicit_loc.cells import Cells
-from implicit_loc.robust_cost import (
-    DEFAULT_COST,
-    CostOptions,
-    Scales,
-    normal_equations,
-    robust_scales,
-)
+from implicit_loc.robust_cost import DEFAULT_COST, CostOptions, cell_equations
 
 FloatArray = NDArray[np.float64]
 
@@ -98,28 +90,10 @@ def _regional_equations(
 ) -> tuple[FloatArray, FloatArray]:
     """Gradients (K, 6) of the regions' shares of the cost, and the information (6, 6) of all."""
     cells = _with_weight(cells)
-    index, counts = _regions(cells.rays[0, :, :2].numpy().tobytes())
-    regions = len(index)
-    scales = robust_scales(world_from_camera, cells, options)
-    weights = cells.weights[0][index] * counts
-    total = weights.pow(options.weight_exponent).sum(dim=-1)
-    shares = (total / total.sum().clamp_min(torch.finfo(total.dtype).tiny))[:, None]
-    regional = Cells(
-        cells.world_points[0][index],
-        cells.camera_points[0][index],
-        cells.rays[0][index],
-        weights,
-        cells.focal_length.expand(regions),
-    )
-    equations = normal_equations(
-        world_from_camera.expand(regions, 4, 4),
-        regional,
-        Scales(*(scale.expand(regions) for scale in scales)),
-        options,
-    )
-    gradients = shares * equations.gradient
-    information = (shares[..., None] * equations.information).sum(dim=0)
-    return gradients.double().numpy(), information.double().numpy()
+    gradients, information = cell_equations(world_from_camera, cells, options)
+    order, starts = _regions(cells.rays[0, :, :2].numpy())
+    regional = np.add.reduceat(gradients[0].double().numpy()[:, order], starts, axis=1)
+    return regional.T, information[0].double().numpy()
 
 
 def _with_weight(cells: Cells) -> Cells:
@@ -136,30 +110,27 @@ def _with_weight(cells: Cells) -> Cells:
     )
 
 
-@lru_cache(maxsize=16)
-def _regions(tangents: bytes) -> tuple[Tensor, Tensor]:
+def _regions(tangents: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Cells of a 6 x 8 grid of regions of equally many cells.
 
     Args:
-        tangents: x and y of the cells' rays, (N, 2) float64; as bytes, which a cache can know.
+        tangents: x and y of the cells' rays, (N, 2), N > 0.
 
     Returns:
-        Indices of the cells of every region, (48, M), and 1 or, where a region has less than M
-        cells, 0 in their place.
+        The cells in the order of the regions, (N,), and where in it each of them begins; of fewer
+        cells than regions, those that have one.
     """
-    x, y = np.frombuffer(tangents).reshape(-1, 2).T
-    rows = np.array_split(np.argsort(y, kind='stable'), _ROWS)
-    pieces = [
-        piece
-        for row in rows
-        for piece in np.array_split(row[np.argsort(x[row], kind='stable')], _COLUMNS)
-    ]
-    most = max(len(piece) for piece in pieces)
-    index, counts = np.zeros((2, len(pieces), most))
-    for region, piece in enumerate(pieces):
-        index[region, : len(piece)] = piece
-        counts[region, : len(piece)] = 1
-    return torch.from_numpy(index).long(), torch.from_numpy(counts)
+    x, y = tangents.T
+    row = np.empty(len(tangents), np.intp)
+    row[np.argsort(y, kind='stable')] = np.repeat(np.arange(_ROWS), _split(len(tangents), _ROWS))
+    sizes = np.concatenate([_split(size, _COLUMNS) for size in _split(len(tangents), _ROWS)])
+    sizes = sizes[sizes > 0]
+    return np.lexsort((x, row)), np.cumsum(sizes) - sizes
+
+
+def _split(count: int, parts: int) -> NDArray[np.intp]:
+    """Sizes of parts (parts,) that differ by one at most."""
+    return count // parts + (np.arange(parts) < count % parts)
 
 
 def _camera_covariance(gradients: FloatArray, information: FloatArray) -> FloatArray:

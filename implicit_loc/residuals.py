@@ -187,16 +187,42 @@ def quadratic_model(
     Returns:
         Gradient (B, 6) and information (B, 6, 6), for Gauss-Newton.
     """
+    numbers = [*_numbers_of_offsets(found), found.offsets]
+    model = _summed(numbers, offset_weights) @ _MODEL_OF_OFFSETS.like(offset_weights)
+    if depth_weights is not None:
+        numbers = [*_numbers_of_depths(found), found.depth_error[:, None]]
+        model = model + _summed(numbers, depth_weights) @ _MODEL_OF_DEPTHS.like(depth_weights)
+    return model[:, 36:], model[:, :36].reshape(-1, 6, 6)
+
+
+def cell_gradients(found: Residuals, offset_weights: Array, depth_weights: Array | None) -> Array:
+    """What every cell adds to the gradient of `quadratic_model`, whose arguments it takes.
+
+    Returns:
+        (B, 6, N).
+    """
     xp = namespace(offset_weights)
+    numbers = xp.concatenate(_numbers_of_offsets(found), axis=1)
+    pulls = offset_weights[:, None] * found.offsets
+    pulled = xp.concatenate([numbers * pulls[:, :1], numbers * pulls[:, 1:]], axis=1)
+    gradients = _GRADIENTS_OF_OFFSETS.like(pulled) @ pulled
+    if depth_weights is not None:
+        numbers = xp.concatenate(_numbers_of_depths(found), axis=1)
+        pulled = numbers * (depth_weights * found.depth_error)[:, None]
+        gradients = gradients + _GRADIENTS_OF_DEPTHS.like(pulled) @ pulled
+    return gradients
+
+
+def _numbers_of_offsets(found: Residuals) -> list[Array]:
+    """1 / z, u / z, v / z, 1 + u^2, 1 + v^2, u v, u and v with the tangents u and v."""
     inverse, tangents = found.inverse_depth[:, None], found.tangents
     crossed = tangents[:, :1] * tangents[:, 1:]
-    squares = 1 + tangents * tangents
-    numbers = [inverse, inverse * tangents, squares, crossed, tangents, found.offsets]
-    model = _summed(numbers, offset_weights) @ _MODEL_OF_OFFSETS.like(inverse)
-    if depth_weights is not None:
-        numbers = [found.seen[:, :2], xp.ones_like(inverse), found.depth_error[:, None]]
-        model = model + _summed(numbers, depth_weights) @ _MODEL_OF_DEPTHS.like(inverse)
-    return model[:, 36:], model[:, :36].reshape(-1, 6, 6)
+    return [inverse, inverse * tangents, 1 + tangents * tangents, crossed, tangents]
+
+
+def _numbers_of_depths(found: Residuals) -> list[Array]:
+    """The numbers x, y and 1."""
+    return [found.seen[:, :2], namespace(found.seen).ones_like(found.seen[:, :1])]
 
 
 def _summed(numbers: Sequence[Array], weights: Array) -> Array:
@@ -206,35 +232,39 @@ def _summed(numbers: Sequence[Array], weights: Array) -> Array:
     return sums.reshape(len(weights), -1)
 
 
-def _model_of_sums(errors: int, *derivatives: Mapping[int, NDArray[np.float64]]) -> Constant:
-    """What sums of products of K numbers add to curvature (36) and gradient (6): (K * K, 42).
+def _derivatives(count: int, parts: Mapping[int, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Of an error by rho and phi: by each of the numbers that it is linear in, (count, 6)."""
+    rows = np.zeros((count, 6))
+    for number, direction in parts.items():
+        rows[number] = direction
+    return rows
+
+
+def _model_of_sums(*derivatives: NDArray[np.float64]) -> Constant:
+    """What sums of products add to curvature (36) and gradient (6): (K * K, 42).
 
     Args:
-        errors: index of the first error among the numbers; the others follow, up to the last.
-        derivatives: of every error by rho and phi (6,), by the number that they are times.
+        derivatives: of every error, each (L, 6). The K numbers are the L, and then the errors.
     """
-    count = errors + len(derivatives)
+    numbers = len(derivatives[0])
+    count = numbers + len(derivatives)
     result = np.zeros((count, count, 42))
-    for error, parts in enumerate(derivatives, start=errors):
-        by_number = np.zeros((count, 6))
-        for number, direction in parts.items():
-            by_number[number] = direction
-        curvature = np.einsum('ia,jb->ijab', by_number, by_number)
-        result[..., :36] += curvature.reshape(count, count, 36)
-        result[:, error, 36:] += by_number
+    for error, rows in enumerate(derivatives, start=numbers):
+        curvature = np.einsum('ia,jb->ijab', rows, rows)
+        result[:numbers, :numbers, :36] += curvature.reshape(numbers, numbers, 36)
+        result[:numbers, error, 36:] += rows
     return Constant(result.reshape(-1, 42))
 
 
 _X, _Y, _Z, _ABOUT_X, _ABOUT_Y, _ABOUT_Z = np.eye(6)
+_OF_U = _derivatives(8, {0: _X, 1: -_Z, 3: _ABOUT_Y, 5: -_ABOUT_X, 7: -_ABOUT_Z})
+_OF_V = _derivatives(8, {0: _Y, 2: -_Z, 4: -_ABOUT_X, 5: _ABOUT_Y, 6: _ABOUT_Z})
+_OF_DEPTH = _derivatives(3, {0: -_ABOUT_Y, 1: _ABOUT_X, 2: _Z})
 
-# Of 1 / z, u / z, v / z, 1 + u^2, 1 + v^2, u v, u, v with the tangents u and v, and their errors.
-_MODEL_OF_OFFSETS = _model_of_sums(
-    8,
-    {0: _X, 1: -_Z, 3: _ABOUT_Y, 5: -_ABOUT_X, 7: -_ABOUT_Z},
-    {0: _Y, 2: -_Z, 4: -_ABOUT_X, 5: _ABOUT_Y, 6: _ABOUT_Z},
-)
-# Of x, y, 1, and the error of z.
-_MODEL_OF_DEPTHS = _model_of_sums(3, {0: -_ABOUT_Y, 1: _ABOUT_X, 2: _Z})
+_MODEL_OF_OFFSETS = _model_of_sums(_OF_U, _OF_V)
+_MODEL_OF_DEPTHS = _model_of_sums(_OF_DEPTH)
+_GRADIENTS_OF_OFFSETS = Constant(np.concatenate([_OF_U, _OF_V]).T)
+_GRADIENTS_OF_DEPTHS = Constant(_OF_DEPTH.T)
 _LOWEST_ROW = Constant(np.array([0.0, 0.0, 0.0, 1.0]))
 
 

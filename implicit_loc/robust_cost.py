@@ -12,7 +12,13 @@ from torch import Tensor
 
 from implicit_loc.arrays import Array, at_least, beside, namespace, row_sums, to_torch, unwarned
 from implicit_loc.cells import Cells
-from implicit_loc.residuals import Residuals, View, quadratic_model, residuals
+from implicit_loc.residuals import (
+    Residuals,
+    View,
+    cell_gradients,
+    quadratic_model,
+    residuals,
+)
 from implicit_loc.robust import COSTS, MEDIAN_OF_NORMAL, weighted_median
 
 
@@ -122,6 +128,28 @@ def normal_equations(
         )
 
 
+def cell_equations(
+    world_from_camera: Tensor, cells: Cells, options: CostOptions = DEFAULT_COST
+) -> tuple[Tensor, Tensor]:
+    """The normal equations about a pose, with what every cell adds to their gradient.
+
+    Args:
+        world_from_camera: (B, 4, 4).
+        cells: of B images. A cell that is not finite is not used.
+        options: of the cost; its scales are those of the residuals under the pose.
+
+    Returns:
+        Gradients, (B, 6, N), and the information of all cells together, (B, 6, 6).
+    """
+    with unwarned():
+        view, pose = view_of(world_from_camera, cells, options)
+        found = residuals(view, pose)
+        factors = factors_of(view, scales_of(view, found, options), options)
+        _, *weights = _reweighted(view, found, factors, options)
+        _, information = quadratic_model(found, *weights)
+        return to_torch(cell_gradients(found, *weights)), to_torch(information)
+
+
 def fits_better(
     candidate: Tensor, pose: Tensor, cells: Cells, options: CostOptions = DEFAULT_COST
 ) -> Tensor:
@@ -197,16 +225,22 @@ def model_of(
     view: View, found: Residuals, factors: Factors, options: CostOptions
 ) -> NormalEquations:
     """As `normal_equations`, of the view's residuals."""
+    cost, *weights = _reweighted(view, found, factors, options)
+    return NormalEquations(row_sums(cost, view.shares), *quadratic_model(found, *weights))
+
+
+def _reweighted(
+    view: View, found: Residuals, factors: Factors, options: CostOptions
+) -> tuple[Array, Array, Array | None]:
+    """The cells' costs, and the weights of their squared offsets and depth errors, (B, N)."""
     xp = namespace(found.seen)
     robust = COSTS[options.kind](_squared(found, factors))
     # What has reached its largest value does not change with the pose.
     pull = view.shares * robust.slope
     offset = xp.where(found.squared_offset < 1, pull * factors.offset, 0)
-    depth = None
-    if found.depth_error is not None:
-        depth = xp.where(found.fixed_depth, 0, pull * factors.depth)
-    cost = row_sums(robust.cost, view.shares)
-    return NormalEquations(cost, *quadratic_model(found, offset, depth))
+    if found.depth_error is None:
+        return robust.cost, offset, None
+    return robust.cost, offset, xp.where(found.fixed_depth, 0, pull * factors.depth)
 
 
 def cost_of(view: View, camera_from_local: Array, factors: Factors, options: CostOptions) -> Array:

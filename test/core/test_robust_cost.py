@@ -13,6 +13,7 @@ from implicit_loc.robust import COSTS
 from implicit_loc.robust_cost import (
     CostOptions,
     Scales,
+    cell_equations,
     fits_better,
     normal_equations,
     robust_cost,
@@ -178,3 +179,21 @@ def test_without_depth_a_cell_needs_none(make_cells: MakeCells) -> None:
     expected, found = (robust_scales(pose, each, options) for each in (cells, nowhere))
     torch.testing.assert_close(found.pixels, expected.pixels)
     assert found.metres.isinf().all()
+
+
+@pytest.mark.parametrize('use_depth', [True, False])
+@pytest.mark.parametrize('exponent', [0.0, 0.5])
+def test_the_gradient_is_the_sum_of_what_cells_add(
+    make_cells: MakeCells, use_depth: bool, exponent: float
+) -> None:
+    """Some points lie behind the camera, some cells have no weight."""
+    cells, pose = make_cells(seed=5, batch=2, noise=0.05, outliers=0.3)
+    cells.world_points[:, :5] = 2 * pose[:, None, :3, 3] - cells.world_points[:, :5]
+    cells.weights[:, 5:9] = 0
+    options = CostOptions(use_depth=use_depth, weight_exponent=exponent)
+    scales = robust_scales(pose, cells, options)
+    expected = normal_equations(pose, cells, scales, options)
+    gradients, information = cell_equations(pose, cells, options)
+    torch.testing.assert_close(gradients.sum(dim=-1), expected.gradient)
+    torch.testing.assert_close(information, expected.information)
+    assert not gradients[..., :9].any()
