@@ -24,6 +24,7 @@ from implicit_loc.localizer import Localizer
 from implicit_loc.poses import exp_se3, transform_points
 from implicit_loc.refinement import refine
 from implicit_loc.resection import resect
+from implicit_loc_trainer.benchmark.peers import align_by_svd
 
 FOCAL_LENGTH = 525.0
 WARM_UP = 5
@@ -67,6 +68,7 @@ def solving_steps(cells: Cells, start: torch.Tensor) -> dict[str, Callable[[], o
     )
     return {
         'rigid alignment': lambda: align(world, camera, weights),
+        'rigid alignment by SVD': lambda: align_by_svd(world[0], camera[0], weights[0]),
         'resection': lambda: resect(world, rays, weights),
         'refinement': lambda: refine(start, cells),
         'consensus': lambda: consensus(cells),
