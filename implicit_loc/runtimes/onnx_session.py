@@ -1,5 +1,6 @@
 """One exported network in ONNX Runtime, an optional dependency."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ def require_provider(provider: str) -> None:
         RuntimeUnavailableError: with what to install.
     """
     package = _PACKAGES.get(provider, _PACKAGE_FOR_GPUS)
+    # Since 1.31, it tells its maker over the internet what it executes, unless this is set before.
+    os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
     try:
         import onnxruntime
     except ImportError as error:
