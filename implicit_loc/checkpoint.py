@@ -6,7 +6,8 @@ says is refused with the reason.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -126,26 +127,44 @@ def load_checkpoint(path: str | Path) -> tuple[SceneNetwork, CheckpointDescripti
             or its weights are not those that its header describes.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        found = 'is a folder' if path.is_dir() else 'does not exist'
-        raise CheckpointError(f'the checkpoint {path} {found}')
-    try:
-        with safe_open(path, framework='pt') as file:
-            metadata = file.metadata() or {}
-            description = _read_header(path, metadata)
-            tensors = _tensors(file)
-    except SafetensorError as error:
-        raise CheckpointError(
-            f'{path} is truncated or no safetensors file ({error}): {_HELP}'
-        ) from error
-    except OSError as error:
-        raise CheckpointError(f'the checkpoint {path} cannot be read: {error}') from error
+    with _opened(path) as file:
+        description = _read_header(path, file.metadata() or {})
+        tensors = _tensors(file)
     try:
         network = SceneNetwork(description.network)
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f'the header of {path} is malformed ({error}): {_HELP}') from error
     _assign(path, network, tensors)
     return network.eval(), description
+
+
+def read_description(path: str | Path) -> CheckpointDescription:
+    """Read what a checkpoint says of itself, in a moment: its weights stay on the disk.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, foreign or of another format version;
+            weights that are not those that the header describes are found by `load_checkpoint`.
+    """
+    path = Path(path).expanduser()
+    with _opened(path) as file:
+        return _read_header(path, file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The safetensors file; whatever is wrong with it is a CheckpointError."""
+    if not path.is_file():
+        found = 'is a folder' if path.is_dir() else 'does not exist'
+        raise CheckpointError(f'the checkpoint {path} {found}')
+    try:
+        with safe_open(path, framework='pt') as file:
+            yield file
+    except SafetensorError as error:
+        raise CheckpointError(
+            f'{path} is truncated or no safetensors file ({error}): {_HELP}'
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f'the checkpoint {path} cannot be read: {error}') from error
 
 
 def _tensors(file: Any) -> dict[str, Tensor]:

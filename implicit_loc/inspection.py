@@ -1,10 +1,49 @@
-"""What an estimate says about single cells of the image, for those who want to look at it."""
+"""What an estimate says about single places of the image, for those who want to look at it."""
+
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from implicit_loc.camera import cell_pixels
+from implicit_loc.landmark_alignment import sighting
+from implicit_loc.landmark_search import Landmarks, Sight
 from implicit_loc.localizer import PoseEstimate
+
+
+@dataclass(frozen=True)
+class LandmarksSeen:
+    """Landmarks of the map that were found in an image.
+
+    Attributes:
+        pixels: of the network's input where they were found, (N, 2), x then y.
+        agree: whether the pose sees them there, (N,).
+    """
+
+    pixels: NDArray[np.float64]
+    agree: NDArray[np.bool_]
+
+
+def landmarks_seen(estimate: PoseEstimate, landmarks: Landmarks) -> LandmarksSeen:
+    """Look once more for the landmarks that a pose should see; takes a few milliseconds.
+
+    Args:
+        estimate: of the image.
+        landmarks: of the map.
+    """
+    descriptors = estimate.geometry.descriptors
+    found = None
+    if descriptors is not None:
+        sight = Sight(landmarks, descriptors, estimate.camera, None)
+        pose = torch.from_numpy(estimate.world_from_camera.astype(np.float64))
+        found = sighting(sight, pose[None])
+    if found is None:
+        return LandmarksSeen(np.empty((0, 2)), np.empty(0, bool))
+    cells, agree = found
+    is_found = cells.weights[0].numpy() > 0
+    pixels = estimate.camera.project(cells.rays[0].numpy()[is_found])
+    return LandmarksSeen(pixels, agree.numpy()[is_found])
 
 
 def reprojection_angles(estimate: PoseEstimate, stride: int) -> NDArray[np.float64]:

@@ -126,14 +126,25 @@ def align_nearby(sight: Sight, pose: Tensor) -> LandmarkPose | None:
         if closer is None:
             return None
         closest, pose = closer, refine(pose, closer, LANDMARK_COST).world_from_camera
-    # Small windows would agree with any pose that they lie about, and those about the start with
-    # what was fitted to them.
-    judged = _look(sight, pose, _WIDE_SEARCH)
+    judged = sighting(sight, pose)
     if judged is None:
         return None
-    agrees = _agrees(pose, judged)
+    _, agrees = judged
     agreeing = int(agrees.sum())
     return LandmarkPose(pose, closest, agreeing, agreeing / max(len(agrees), _FEWEST_LOOKED_FOR))
+
+
+def sighting(sight: Sight, world_from_camera: Tensor) -> tuple[Cells, Tensor] | None:
+    """The landmarks that a pose (1, 4, 4) should see, and which of them it sees where they are.
+
+    Returns:
+        Cells of `look_for`, and which agree, (N,) bool; None where less than three should be in
+        sight.
+    """
+    # Small windows would agree with any pose that they lie about, and those about the start with
+    # what was fitted to them.
+    judged = _look(sight, world_from_camera, _WIDE_SEARCH)
+    return None if judged is None else (judged, _agrees(world_from_camera, judged))
 
 
 def _look(sight: Sight, world_from_camera: Tensor, search: Search) -> Cells | None:

@@ -80,6 +80,9 @@ class Localizer:
 
     Raises:
         ImplicitLocError: the device, the solver or the runtime does not exist.
+
+    Attributes:
+        landmarks: of the map; None where it has none.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class Localizer:
         self.solver = solver
         self.description = description
         self.device = select_device(device)
-        self._landmarks = _landmarks_on_host(network, description)
+        self.landmarks = _landmarks_on_host(network, description)
         self._network = network.eval()
         self._execution = Execution(
             self._network, description.input_height, self.device, runtime, threads, checkpoint
@@ -134,8 +137,10 @@ class Localizer:
         """
         self._execution.settle()
 
-    def warm_up(self, camera: Camera | None = None, *, export: bool = True) -> float:
-        """Prepare the runtime and run it on a grey image, so that no real one finds it cold.
+    def warm_up(
+        self, camera: Camera | None = None, *, export: bool = True, images: int = 3
+    ) -> float:
+        """Prepare the runtime and run it on grey images, so that no real one finds it cold.
 
         The first time, ONNX Runtime's export of a checkpoint takes ten seconds or more. A runtime
         that has failed, like a GPU that ran out of memory, is tried again.
@@ -144,15 +149,16 @@ class Localizer:
             camera: whose images will come; None for the training camera.
             export: whether to wait for that export; else `settle` makes it behind the images,
                 which are slower until then.
+            images: how many; the last of three takes the time of a warmed one.
 
         Returns:
-            Seconds that a warmed image takes.
+            Seconds that the last image took.
         """
         camera = camera or self.description.training_camera
         self._check_aspect(camera)
         self._execution.prepare(camera, export=export)
         grey = np.full((camera.height, camera.width, 3), 128, np.uint8)
-        for _ in range(3):
+        for _ in range(images):
             start = time.perf_counter()
             # A grey image is of no place: its cells may well have no pose.
             with suppress(AlignmentError):
@@ -239,13 +245,13 @@ class Localizer:
         mask: NDArray[np.generic] | None,
     ) -> Sight | None:
         """What is needed to look for the map's landmarks; None where it has none."""
-        if self._landmarks is None or geometry.descriptors is None:
+        if self.landmarks is None or geometry.descriptors is None:
             return None
         ignored = None
         if mask is not None:
             stride = landmark_search.STRIDE
             ignored = preprocessing.ignored_cells(mask, camera, resized_camera, stride)
-        return Sight(self._landmarks, geometry.descriptors, resized_camera, ignored)
+        return Sight(self.landmarks, geometry.descriptors, resized_camera, ignored)
 
     def predict(
         self, image: NDArray[np.uint8], camera: Camera

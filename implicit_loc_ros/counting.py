@@ -75,6 +75,8 @@ class Summary:
         camera_infos_come: likewise.
         since_image_s: seconds since the last image, or since the activation.
         since_answer_s: seconds since the last published pose, or since the activation.
+        first_image_s: seconds from the activation to the first image; None before.
+        first_pose_s: seconds from the activation to the first published pose; None before.
         trust: of the last published pose.
         last_error: why the last image that was refused has no pose.
     """
@@ -87,6 +89,8 @@ class Summary:
     camera_infos_come: bool
     since_image_s: float
     since_answer_s: float
+    first_image_s: float | None
+    first_pose_s: float | None
     trust: Trust | None
     last_error: str
 
@@ -102,6 +106,8 @@ class Statistics:
         self._last_error = ''
         self._started = time.monotonic()
         self._answered_at = self._image_at = self._started
+        self._first_image_s: float | None = None
+        self._first_pose_s: float | None = None
         self._image_times: deque[tuple[float, int]] = deque()
         self._camera_info_times: deque[float] = deque()
 
@@ -110,6 +116,8 @@ class Statistics:
         with self._lock:
             self._counts.received += 1
             self._image_at = time.monotonic()
+            if self._first_image_s is None:
+                self._first_image_s = self._image_at - self._started
             self._image_times.append((self._image_at, stamp))
 
     def camera_info_received(self) -> None:
@@ -154,6 +162,8 @@ class Statistics:
             self._counts.answered += 1
             self._counts.by_consensus += used_consensus
             self._answered_at = time.monotonic()
+            if self._first_pose_s is None:
+                self._first_pose_s = self._answered_at - self._started
             self._trust = trust
             self._second.answered += 1
             self._second.ages.append(age_s)
@@ -189,6 +199,8 @@ class Statistics:
                 camera_infos_come=bool(self._camera_info_times),
                 since_image_s=now - self._image_at,
                 since_answer_s=now - self._answered_at,
+                first_image_s=self._first_image_s,
+                first_pose_s=self._first_pose_s,
                 trust=self._trust,
                 last_error=self._last_error,
             )

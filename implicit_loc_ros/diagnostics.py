@@ -166,6 +166,8 @@ def _values(summary: Summary, inputs: Inputs) -> dict[str, str]:
         'poses without a transform': str(counts.without_transform),
         'last pose overruled': str(counts.gate_reopened),
         'jumps back in time': str(counts.time_jumps),
+        'time to the first image (s)': _seconds(summary.first_image_s),
+        'time to the first pose (s)': _seconds(summary.first_pose_s),
         'last confidence': f'{trust.confidence:.3f}' if trust else '',
         'last standard deviation (m)': f'{trust.deviation_m:.3f}' if trust else '',
         'last standard deviation (deg)': f'{np.degrees(trust.deviation_rad):.2f}' if trust else '',
@@ -183,3 +185,7 @@ def _values(summary: Summary, inputs: Inputs) -> dict[str, str]:
     if second.ages:
         values['age of the image when published (ms)'] = f'{1e3 * max(second.ages):.1f}'
     return values
+
+
+def _seconds(value: float | None) -> str:
+    return '' if value is None else f'{value:.2f}'

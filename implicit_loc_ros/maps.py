@@ -3,9 +3,9 @@
 import threading
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 
-from implicit_loc.errors import ImplicitLocError
+from implicit_loc.checkpoint import read_description
+from implicit_loc.errors import CheckpointError, ImplicitLocError
 from implicit_loc.localizer import Localizer
 from implicit_loc_ros.parameters import Parameters
 from implicit_loc_ros.worker import NewestItemWorker
@@ -119,9 +119,11 @@ class MapLoader:
 
 
 def refusal(choice: MapChoice) -> str:
-    """Why a map cannot even be tried; empty if it can."""
+    """Why a map cannot even be tried; empty if it can. Looks at the file's header only."""
     if not choice.checkpoint:
         return "'checkpoint' is empty: set it to a trained .safetensors file"
-    if not Path(choice.checkpoint).expanduser().is_file():
-        return f'the checkpoint {choice.checkpoint} does not exist, or is no file'
+    try:
+        read_description(choice.checkpoint)
+    except CheckpointError as error:
+        return str(error)
     return ''

@@ -211,10 +211,18 @@ class LocalizationNode(ManagedNode):
             return
         name = f'{self.get_fully_qualified_name().lstrip("/")}: localization'
         inputs = self._session.inputs(self._map_change())
-        status = status_of(name, self._statistics.summary(), inputs)
+        summary = self._statistics.summary()
+        status = status_of(name, summary, inputs)
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+        if summary.second.answered == summary.counts.answered > 0:
+            assert summary.first_pose_s is not None
+            assert summary.first_image_s is not None
+            self.logger.info(
+                f'first pose {summary.first_pose_s:.2f} s after the activation, '
+                f'{summary.first_pose_s - summary.first_image_s:.2f} s after the first image'
+            )
 
     def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         try:

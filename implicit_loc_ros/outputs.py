@@ -23,7 +23,7 @@ from implicit_loc_ros.views import View, debug_image, point_cloud
 _PATH_STEP_NS = 100_000_000
 _PATH_POSES = 1000
 # Pictures are for eyes: faster ones would only take time from the poses.
-_VIEW_PERIOD_S = 0.1
+_VIEW_PERIOD_S = 0.2
 _PATH_PERIOD_S = 0.5
 
 

@@ -16,6 +16,7 @@ from implicit_loc.errors import (
     ImageError,
     ImplicitLocError,
 )
+from implicit_loc.inspection import landmarks_seen
 from implicit_loc.localizer import Localizer, PoseEstimate
 from implicit_loc_ros.conversions import (
     camera_from_info,
@@ -143,8 +144,9 @@ class Pipeline:
         thread that uses them: the warm-up of another thread leaves this one cold.
         """
         try:
-            # An export would keep the images waiting: it comes behind them.
-            self._localizer.warm_up(export=False)
+            # An export would keep the images waiting: it comes behind them. What a thread has of
+            # its own is there after one image, and a grey one takes longer than most real ones.
+            self._localizer.warm_up(export=False, images=1)
         except Exception:  # noqa: BLE001  the images will tell whether this lasts
             text = f'the warm-up failed: {traceback.format_exc()}'
             self._around.log.warning('warm-up', text)
@@ -249,6 +251,7 @@ class Pipeline:
 
         def view() -> View:
             header = frame.message.header
+            known = self._localizer.landmarks
             return View(
                 stamp=header.stamp,
                 frame_id=header.frame_id,
@@ -258,6 +261,7 @@ class Pipeline:
                 estimate=estimate,
                 stride=self._localizer.description.network.stride,
                 map_from_world=self._map_from_world,
+                landmarks=landmarks_seen(estimate, known) if estimate and known else None,
             )
 
         self._around.outputs.show(view)

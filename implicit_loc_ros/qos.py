@@ -53,7 +53,8 @@ class FittingSubscription(Generic[Message]):
         self._stamps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
         self._retired: Any = None
         self._overlap_ends = 0.0
-        self.reliable = choice == 'reliable'
+        # Of publishers that are known already, no message is lost to a change later.
+        self.reliable = choice == 'reliable' or bool(self._asked_for())
         self._subscription = self._subscribe()
 
     @property
@@ -69,14 +70,8 @@ class FittingSubscription(Generic[Message]):
         """Look at the publishers and subscribe anew if they ask for another reliability."""
         if self._retired is not None and self._may_part():
             self._part()
-        if self._choice != 'auto':
-            return
-        publishers = self._node.get_publishers_info_by_topic(self.topic_name)
-        offered = {info.qos_profile.reliability for info in publishers}
-        if not offered:
-            return
-        reliable = offered == {ReliabilityPolicy.RELIABLE}
-        if reliable == self.reliable:
+        reliable = self._asked_for()
+        if reliable is None or reliable == self.reliable:
             return
         # The old subscription lives until the publishers have discovered the new one: images
         # would be lost meanwhile.
@@ -90,6 +85,15 @@ class FittingSubscription(Generic[Message]):
         """Unsubscribe."""
         self._part()
         self._node.destroy_subscription(self._subscription)
+
+    def _asked_for(self) -> bool | None:
+        """Whether the publishers ask for a reliable subscription; None if nobody asks."""
+        if self._choice != 'auto':
+            return None
+        topic = self._node.resolve_topic_name(self._topic)
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        offered = {info.qos_profile.reliability for info in publishers}
+        return offered == {ReliabilityPolicy.RELIABLE} if offered else None
 
     def _may_part(self) -> bool:
         discovered = self._subscription.get_publisher_count() >= max(self.publisher_count(), 1)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from implicit_loc.inspection import cell_centres, reprojection_angles
+from implicit_loc.camera import Camera
+from implicit_loc.inspection import LandmarksSeen, cell_centres, reprojection_angles
 from implicit_loc.localizer import PoseEstimate
 from implicit_loc_ros.transforms import FloatArray
 
@@ -26,7 +27,8 @@ _AGREES, _DISAGREES = (0, 230, 90), (255, 0, 200)
 _STRONGEST_TINT = 0.6
 
 _ACCEPTED_BAND, _REFUSED_BAND = (20, 90, 20), (130, 20, 20)
-_WHITE = (255, 255, 255)
+_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+_RING_RADIUS = 4
 _LINES, _LINE_HEIGHT, _CHARACTER_WIDTH, _MARGIN = 2, 18, 8.5, 6
 
 # x y z and colour as RViz and Foxglove read them, and the weight as one more channel.
@@ -48,6 +50,7 @@ class View:
         estimate: None where there is none.
         stride: pixels of the network's input per cell.
         map_from_world: (4, 4).
+        landmarks: that were found; None of maps without landmarks.
     """
 
     stamp: Time
@@ -58,13 +61,15 @@ class View:
     estimate: PoseEstimate | None
     stride: int
     map_from_world: FloatArray
+    landmarks: LandmarksSeen | None = None
 
 
 def debug_image(view: View) -> Image:
     """The image, its cells tinted, the verdict over it.
 
     The more a cell weighs, the stronger its tint: green where the pose sees the cell's world point
-    within two degrees of where the cell looks, magenta elsewhere.
+    within two degrees of where the cell looks, magenta elsewhere. Landmarks are rings in the same
+    colours.
     """
     height, width = view.image.shape[:2]
     shrink = min(1.0, _LARGEST_WIDTH / width)
@@ -72,6 +77,8 @@ def debug_image(view: View) -> Image:
     canvas = cv2.resize(view.image, size, interpolation=cv2.INTER_AREA)
     if view.estimate is not None:
         canvas = _tinted(canvas, view.estimate, view.stride)
+        if view.landmarks is not None:
+            _ring(canvas, view.landmarks, view.estimate.camera)
     canvas = _captioned(canvas, view.verdict, view.accepted)
     message = Image(height=canvas.shape[0], width=canvas.shape[1], encoding='rgb8')
     message.header = Header(stamp=view.stamp, frame_id=view.frame_id)
@@ -137,6 +144,18 @@ def _tinted(canvas: ByteImage, estimate: PoseEstimate, stride: int) -> ByteImage
     # OpenCV's arithmetic of bytes takes a tenth of the time of numpy's floats.
     blended = cv2.add(cv2.multiply(canvas, rest, scale=1 / 255), tint)
     return np.asarray(blended, dtype=np.uint8)
+
+
+def _ring(canvas: ByteImage, landmarks: LandmarksSeen, camera: Camera) -> None:
+    scale = np.array(canvas.shape[1::-1]) / (camera.width, camera.height)
+    centres = np.rint((landmarks.pixels + 0.5) * scale - 0.5).astype(int)
+    # Those that agree last: they are fewer where it matters, and must not be covered.
+    for index in np.argsort(landmarks.agree, kind='stable'):
+        colour = _AGREES if landmarks.agree[index] else _DISAGREES
+        x, y = centres[index]
+        # On a tint of the same colour, only the dark edge is seen.
+        cv2.circle(canvas, (int(x), int(y)), _RING_RADIUS, _BLACK, 3, cv2.LINE_AA)
+        cv2.circle(canvas, (int(x), int(y)), _RING_RADIUS, colour, 1, cv2.LINE_AA)
 
 
 def _captioned(canvas: ByteImage, verdict: str, accepted: bool) -> ByteImage:

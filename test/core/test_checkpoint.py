@@ -12,6 +12,7 @@ from implicit_loc.calibration import Calibration
 from implicit_loc.checkpoint import (
     CheckpointDescription,
     load_checkpoint,
+    read_description,
     save_checkpoint,
     save_described_anew,
 )
@@ -153,6 +154,25 @@ def test_missing_and_foreign_files(tmp_path: Path, checkpoint_path: Path) -> Non
         cut.write_bytes(whole[:length])
         with pytest.raises(CheckpointError, match=r'cut\.safetensors is truncated'):
             load_checkpoint(cut)
+
+
+def test_the_description_alone_needs_no_weights(
+    tmp_path: Path, checkpoint_path: Path, description: CheckpointDescription
+) -> None:
+    """It is the whole one, or the reason why there is none; the weights are not looked at."""
+    assert read_description(str(checkpoint_path)) == description
+    name = next(iter(load_file(checkpoint_path)))
+    lacking = _rewrite(checkpoint_path, tmp_path / 'lacking', asdict(description), drop=name)
+    assert read_description(lacking) == description
+    cut = tmp_path / 'cut'
+    cut.write_bytes(checkpoint_path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match='cut is truncated'):
+        read_description(cut)
+    with pytest.raises(CheckpointError, match='does not exist'):
+        read_description(tmp_path / 'nowhere')
+    header = asdict(replace(description, format_version=7))
+    with pytest.raises(CheckpointError, match='has format 7'):
+        read_description(_rewrite(checkpoint_path, tmp_path / 'new', header))
 
 
 def test_another_version_says_what_helps(

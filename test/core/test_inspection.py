@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from implicit_loc.camera import Camera
-from implicit_loc.inspection import cell_centres, reprojection_angles
+from implicit_loc.inspection import cell_centres, landmarks_seen, reprojection_angles
 
 CAMERA = Camera(96, 64, 60.0, 60.0, 47.5, 31.5)
 STRIDE = 8
@@ -54,3 +54,19 @@ def test_cells_look_through_the_pixels_of_the_image_at_its_own_size() -> None:
     x, y = centres[5, 7]
     ray = ((x - large.cx) / large.fx, (y - large.cy) / large.fy)
     assert ray == pytest.approx(tuple(CAMERA.rays(STRIDE)[5, 7, :2]), abs=1e-6)
+
+
+@pytest.mark.parametrize('wrong', [0.0, 0.4])
+def test_landmarks_are_seen_where_they_are_and_those_elsewhere_do_not_agree(
+    make_place: Any, wrong: float
+) -> None:
+    place = make_place(wrong=wrong)
+    geometry = SimpleNamespace(descriptors=place.sight.descriptors)
+    pose, camera = place.world_from_camera[0].numpy(), place.sight.camera
+    shown: Any = SimpleNamespace(world_from_camera=pose, geometry=geometry, camera=camera)
+    seen = landmarks_seen(shown, place.sight.landmarks)
+    assert seen.agree.mean() == pytest.approx(1.0 - wrong, abs=0.15)
+    nearest = np.linalg.norm(seen.pixels[:, None] - place.pixels, axis=-1).min(axis=1)
+    assert np.median(nearest[seen.agree]) < 0.5
+    geometry.descriptors = None
+    assert not len(landmarks_seen(shown, place.sight.landmarks).agree)

@@ -78,6 +78,7 @@ class Rig:
             localize=lambda image, camera: answer(),
             settle=lambda: None,
             description=SimpleNamespace(network=SimpleNamespace(stride=8)),
+            landmarks=None,
         )
         self.pipeline = Pipeline(localizer, np.array(map_from_world), around)  # type: ignore[arg-type]
 

@@ -130,6 +130,44 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, module_name, module)
 
 
+def launched(path: Path) -> list[Any]:
+    """What a launch file describes."""
+    spec = importlib.util.spec_from_file_location('example', path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description().args[0]
+
+
+def of_kind(entities: list[Any], name: str) -> list[Any]:
+    return [entity for entity in entities if type(entity).__name__ == name]
+
+
+def defaults(entities: list[Any]) -> dict[str, str]:
+    declared = of_kind(entities, 'DeclareLaunchArgument')
+    return {e.args[0]: e.kwargs['default_value'] for e in declared if 'default_value' in e.kwargs}
+
+
+def performed(value: Any, arguments: dict[str, str]) -> str:
+    """A text, or what a LaunchConfiguration of these arguments gives."""
+    return arguments[value.args[0]] if isinstance(value, Entity) else value
+
+
+@pytest.mark.usefixtures('stand_ins')
+@pytest.mark.parametrize('example', ['nav2', 'robot_localization'])
+def test_parameters_of_ones_own_reach_both_nodes_of_an_example(example: str) -> None:
+    entities = launched(ROOT / 'launch' / f'with_{example}.launch.py')
+    own = {**defaults(entities), 'params_file': '/robot/own.yaml'}
+    (include,) = of_kind(entities, 'IncludeLaunchDescription')
+    given = dict(include.kwargs['launch_arguments'])
+    assert performed(given['params_file'], own) == '/robot/own.yaml'
+    (beside,) = of_kind(entities, 'Node')
+    assert performed(beside.kwargs['parameters'][0], own) == '/robot/own.yaml'
+    (declared,) = of_kind(entities, 'DeclareLaunchArgument')
+    assert declared.kwargs['description']
+
+
 @pytest.mark.usefixtures('stand_ins')
 @pytest.mark.parametrize(
     'path',
@@ -137,13 +175,9 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=lambda path: path.name,
 )
 def test_an_example_launches_the_node_with_arguments_that_it_has(path: Path) -> None:
-    spec = importlib.util.spec_from_file_location('example', path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    entities = module.generate_launch_description().args[0]
-    includes = [e for e in entities if type(e).__name__ == 'IncludeLaunchDescription']
+    entities = launched(path)
+    values = defaults(entities)
+    includes = of_kind(entities, 'IncludeLaunchDescription')
     assert includes
     for include in includes:
         (source,) = include.args[0].args
@@ -151,9 +185,9 @@ def test_an_example_launches_the_node_with_arguments_that_it_has(path: Path) -> 
         arguments = dict(include.kwargs['launch_arguments'])
         assert set(arguments) <= ARGUMENTS
         if 'params_file' in arguments:
-            assert Path(arguments['params_file']) in EXAMPLES
-    for node in (e for e in entities if type(e).__name__ == 'Node'):
-        file = Path(node.kwargs['parameters'][0])
+            assert Path(performed(arguments['params_file'], values)) in EXAMPLES
+    for node in of_kind(entities, 'Node'):
+        file = Path(performed(node.kwargs['parameters'][0], values))
         assert f'/**/{node.kwargs["name"]}' in sections(file)
     if path.stem.startswith('two_cameras'):
         spaces = {dict(include.kwargs['launch_arguments'])['namespace'] for include in includes}

@@ -82,7 +82,7 @@ def test_no_localizer_has_two_threads(
     try:
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
 
-        def warm_up(localizer: Localizer, export: bool) -> None:
+        def warm_up(localizer: Localizer, **options: object) -> None:
             warming.set()
             go_on.wait(10)
 

@@ -14,9 +14,14 @@ from implicit_loc_ros.qos import FittingSubscription
 
 
 class Graph:
-    """A node with one publisher, whose discovery of subscriptions is told by hand."""
+    """A node with one publisher, whose discovery of subscriptions is told by hand.
 
-    def __init__(self) -> None:
+    Args:
+        known: whether the node knows of the publisher.
+    """
+
+    def __init__(self, known: bool = False) -> None:
+        self.known = known
         self.subscriptions: list[SimpleNamespace] = []
 
     def create_subscription(
@@ -31,10 +36,15 @@ class Graph:
     def destroy_subscription(self, subscription: SimpleNamespace) -> None:
         self.subscriptions.remove(subscription)
 
+    def resolve_topic_name(self, topic: str) -> str:
+        return f'/{topic}'
+
     def count_publishers(self, topic: str) -> int:
-        return 1
+        return int(self.known)
 
     def get_publishers_info_by_topic(self, topic: str) -> list[SimpleNamespace]:
+        if not self.known:
+            return []
         profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         return [SimpleNamespace(qos_profile=profile)]
 
@@ -44,9 +54,27 @@ def message(seconds: int) -> SimpleNamespace:
     return SimpleNamespace(header=SimpleNamespace(stamp=stamp))
 
 
+@pytest.mark.parametrize(
+    ('known', 'choice', 'reliable'),
+    [
+        (True, 'auto', True),
+        (False, 'auto', False),
+        (True, 'best_effort', False),
+        (False, 'reliable', True),
+    ],
+)
+def test_the_first_subscription_fits_the_publishers_that_are_known(
+    known: bool, choice: str, reliable: bool
+) -> None:
+    graph = Graph(known)
+    FittingSubscription(graph, object, 'image', print, choice)  # type: ignore[arg-type]
+    assert [s.reliable for s in graph.subscriptions] == [reliable]
+
+
 def test_a_subscription_lives_until_the_next_one_is_discovered() -> None:
     graph = Graph()
     fitting: FittingSubscription[Any] = FittingSubscription(graph, object, 'image', print)  # type: ignore[arg-type]
+    graph.known = True
     for _ in range(3):
         fitting.review()
         assert [s.reliable for s in graph.subscriptions] == [False, True]
@@ -63,6 +91,7 @@ def test_one_that_is_never_discovered_does_not_keep_the_other(
     monkeypatch.setattr(qos, '_OVERLAP_S', 0.0)
     graph = Graph()
     fitting: FittingSubscription[Any] = FittingSubscription(graph, object, 'image', print)  # type: ignore[arg-type]
+    graph.known = True
     fitting.review()
     fitting.review()
     assert [s.reliable for s in graph.subscriptions] == [True]
@@ -77,6 +106,7 @@ def test_what_comes_by_both_is_told_once() -> None:
         'image',
         lambda received: told.append(received.header.stamp.sec),
     )
+    graph.known = True
     fitting.review()
     old, new = graph.subscriptions
     for subscription, seconds in ((old, 1), (old, 2), (new, 1), (new, 2), (new, 3)):
@@ -98,6 +128,7 @@ def test_where_stamps_do_not_differ_nothing_is_lost() -> None:
         lambda received: told.append(received.width),
         stamps_differ=False,
     )
+    graph.known = True
     fitting.review()
     for width in (64, 128):
         received = message(1)

@@ -11,6 +11,7 @@ pytest.importorskip('rclpy', reason='rclpy is not installed')
 from builtin_interfaces.msg import Time
 
 from implicit_loc.camera import Camera
+from implicit_loc.inspection import LandmarksSeen
 from implicit_loc_ros.views import View, debug_image, point_cloud
 
 CAMERA = Camera(96, 64, 60.0, 60.0, 47.5, 31.5)
@@ -62,6 +63,27 @@ def points(message: Any) -> np.ndarray:
     kinds = {f.name: (letters[f.datatype], f.offset) for f in message.fields}
     assert len(message.data) == message.row_step == message.point_step * message.width
     return np.frombuffer(bytes(message.data), np.dtype(kinds), message.width)
+
+
+def test_landmarks_are_rings_in_the_colour_of_their_agreement() -> None:
+    shown = estimate()
+    # The cells leave the image as it is.
+    shown.geometry.weights[:] = 0.0
+    places = np.array([[20.0, 30.0], [70.0, 30.0]])
+    seen = LandmarksSeen(places, np.array([True, False]))
+    plain, ringed = (
+        pixels(debug_image(view(shown, landmarks=landmarks))) for landmarks in (None, seen)
+    )
+    changed = np.argwhere((plain != ringed).any(axis=-1))
+    band = ringed.shape[0] - IMAGE.shape[0]
+    # Of the middle of a ring, in an image twice as large as the network's input.
+    centres = [(band + 2 * y + 0.5, 2 * x + 0.5) for x, y in places]
+    distances = np.array([np.linalg.norm(changed - centre, axis=1) for centre in centres])
+    assert (distances.min(axis=0) < 8).all()
+    for centre, colour in zip(centres, (GREEN, MAGENTA), strict=True):
+        row, column = (round(value) for value in centre)
+        near = ringed[row - 8 : row + 9, column - 8 : column + 9].reshape(-1, 3)
+        assert np.abs(near - colour).sum(axis=1).min() < 60
 
 
 def test_cells_that_agree_are_green_and_those_that_do_not_magenta() -> None:
