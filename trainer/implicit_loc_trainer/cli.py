@@ -59,8 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     subparsers = parser.add_subparsers(dest='command', required=True)
     for name, command in COMMANDS.items():
-        summary = (command.__doc__ or '').strip().splitlines()[0]
-        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        description = (command.__doc__ or '').strip()
+        subparser = subparsers.add_parser(
+            name,
+            help=description.splitlines()[0],
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         command.add_arguments(subparser)
     arguments = parser.parse_args(argv)
     try:

@@ -78,7 +78,10 @@ def open_frames(options: Recording, selection: Selection, truth: TruthSource) ->
 def _open_frames(
     bag: Bag, options: Recording, selection: Selection, truth: TruthSource
 ) -> BagFrames:
+    # What cannot be chosen is told before a bag of many gigabytes is read.
     topic = find_image_topic(bag, options)
+    camera = find_camera(bag, options, topic)
+    truth_name = name_of_truth(bag, options, truth)
     numbered = list(enumerate(bag.headers(topic)))
     if not numbered:
         raise DataError(f'{bag.path}: the topic {topic} has no messages')
@@ -94,13 +97,12 @@ def _open_frames(
     numbered.sort(key=lambda item: item[1].stamp_ns)
     origin_ns = numbered[0][1].stamp_ns
     chosen = _select(bag, topic, numbered, selection)
-    camera = find_camera(bag, options, topic)
     stamps_ns = np.array([image.stamp_ns for _, image in chosen], dtype=np.int64)
     poses, known = true_poses(bag, options, truth, chosen[0][1].frame_id, stamps_ns)
     posed = [(item, poses[index]) for index, item in enumerate(chosen) if known[index]]
     return BagFrames(
         image_topic=topic,
-        truth=name_of_truth(bag, options, truth),
+        truth=truth_name,
         camera=camera,
         samples=[
             _sample(number, image, camera, pose, origin_ns) for (number, image), pose in posed

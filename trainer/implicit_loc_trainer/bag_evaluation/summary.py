@@ -43,7 +43,9 @@ def summary_lines(task: Task, outcome: Outcome) -> list[str]:
     return [
         *lines,
         alignment_text(outcome.alignment),
-        *remarks(outcome.source),
+        *remarks(
+            outcome.source, outcome.evaluation.frames, task.min_confidence, outcome.alignment
+        ),
         *node_lines(outcome.node),
     ]
 

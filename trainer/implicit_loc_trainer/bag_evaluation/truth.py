@@ -7,7 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implicit_loc_trainer.datasets.bag_options import Recording, TfFrames
-from implicit_loc_trainer.datasets.bag_poses import POSE_TYPES, TfTree, camera_poses
+from implicit_loc_trainer.datasets.bag_poses import (
+    POSE_TYPES,
+    TfTree,
+    camera_poses,
+    choose_topic,
+)
 from implicit_loc_trainer.datasets.bag_reader import Bag
 from implicit_loc_trainer.datasets.interpolation import PoseTrack
 from implicit_loc_trainer.datasets.parsing import FloatArray, read_tum
@@ -66,22 +71,38 @@ def true_poses(
         world = truth.world or _root(bag, camera, int(shifted.min()))
         frames = TfFrames(world, camera)
         return camera_poses(bag, replace(options, pose_topic=None, tf=frames), '', shifted)
-    if source not in bag.types and Path(source).is_file():
+    if _is_file(bag, source):
         return _poses_of_file(bag, options, Path(source), image_frame, shifted)
-    if source not in bag.types and not source.startswith('/'):
-        raise DataError(f'the truth {source} is no file, and no topic: {bag.contents()}')
-    bag.check_topic(source, POSE_TYPES)
     return camera_poses(bag, replace(options, pose_topic=source, tf=None), image_frame, shifted)
 
 
 def name_of_truth(bag: Bag, options: Recording, truth: TruthSource) -> str:
-    """Where `true_poses` takes them from, for people."""
-    if truth.source not in (None, FROM_TF):
-        return str(truth.source)
-    if truth.source is None and options.pose_topic is not None:
-        return options.pose_topic
-    topics = bag.topics(POSE_TYPES)
-    return 'TF' if truth.source or options.tf or not topics else topics[0]
+    """Where `true_poses` takes them from, for people; no message is read.
+
+    Raises:
+        DataError: the source does not exist or cannot be chosen.
+    """
+    source = truth.source
+    if source not in (None, FROM_TF):
+        _is_file(bag, source)
+        return source
+    if source is None and options.tf is None and (options.pose_topic or bag.topics(POSE_TYPES)):
+        return choose_topic(bag, options.pose_topic, POSE_TYPES, 'pose_topic')
+    return 'TF'
+
+
+def _is_file(bag: Bag, source: str) -> bool:
+    """Whether the truth is a file, and not a topic of poses.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if source not in bag.types and Path(source).is_file():
+        return True
+    if source not in bag.types and not source.startswith('/'):
+        raise DataError(f'the truth {source} is no file, and no topic: {bag.contents()}')
+    bag.check_topic(source, POSE_TYPES)
+    return False
 
 
 def _root(bag: Bag, camera: str, origin_ns: int) -> str:

@@ -108,9 +108,9 @@ def evaluate_task(task: Task) -> Outcome:
         ImplicitLocError: bag, truth or checkpoint cannot be used, the camera is unlike the
             training camera, or `align` is not possible.
     """
-    source = open_frames(task.recording, task.selection, task.truth)
     if task.through_node:
         check_node()
+    source = open_frames(task.recording, task.selection, task.truth)
     localizer = Localizer.load(
         task.checkpoint, task.device, task.solver, task.runtime, task.threads
     )
@@ -255,5 +255,10 @@ def _page(task: Task, outcome: Outcome, requirements: Sequence[Requirement]) -> 
             name: '-' if value is None else str(value)
             for name, value in settings(task, outcome).items()
         },
-        remarks=[*remarks(outcome.source), *node_lines(outcome.node)],
+        remarks=[
+            *remarks(
+                outcome.source, outcome.evaluation.frames, task.min_confidence, outcome.alignment
+            ),
+            *node_lines(outcome.node),
+        ],
     )

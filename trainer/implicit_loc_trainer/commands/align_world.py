@@ -1,4 +1,18 @@
-"""Fit the world of a checkpoint to a robot's map: prints the parameter world_alignment."""
+"""Find where the world of a checkpoint lies in the robot's map: prints `world_alignment`.
+
+A checkpoint gives poses in the world of the recording that it was trained on. A robot that has a
+map already, such as Nav2's, wants them in that map. Drive a round on which both are known, and
+write two files, the poses of the same body (the camera, say) in each, a line per pose:
+timestamp tx ty tz qx qy qz qw. Then
+
+    implicit-loc align-world --world camera_in_the_world.tum --map camera_in_the_map.tum
+
+prints the line to copy into the node's YAML file. From a bag with images and poses in the map,
+`implicit-loc evaluate-bag` writes both files:
+
+    implicit-loc evaluate-bag drive map.safetensors --output found
+    implicit-loc align-world --world found/estimate.tum --map found/truth.tum
+"""
 
 import argparse
 from pathlib import Path

@@ -1,13 +1,20 @@
 """The motion between two worlds is found, taken out, and refused where it is open."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from known_localizer import pose
 from scipy.spatial.transform import Rotation
 
-from implicit_loc_trainer.bag_evaluation.alignment import aligned, fit_alignment
+from implicit_loc_trainer.bag_evaluation.alignment import (
+    WorldAlignment,
+    aligned,
+    fit_alignment,
+)
+from implicit_loc_trainer.bag_evaluation.remarks import remarks
 from implicit_loc_trainer.datasets import DataError
 from implicit_loc_trainer.datasets.parsing import inverse
 from implicit_loc_trainer.evaluation.frames import FrameResult
@@ -63,6 +70,43 @@ def test_a_drive_along_a_line_leaves_nothing_open(motion: np.ndarray) -> None:
         true[:3, 3] = (i, 2 * i, 0)
         line.append(replace(frame, true_pose=true, estimated_pose=inverse(motion) @ true))
     np.testing.assert_allclose(fit_alignment(line).truth_from_map, motion, atol=1e-6)
+
+
+def compared(frames: list[FrameResult]) -> list[FrameResult]:
+    """With the errors of the estimates as they are."""
+    return aligned(frames, WorldAlignment(np.eye(4), 0))
+
+
+def remarks_of(frames: list[FrameResult], alignment: WorldAlignment | None = None) -> list[str]:
+    source: Any = SimpleNamespace(without_truth=0, without_stamp=0, out_of_order=0)
+    return remarks(source, frames, 0.5, alignment)
+
+
+def test_large_errors_that_one_motion_explains_are_told_with_what_helps(
+    motion: np.ndarray,
+) -> None:
+    frames = compared(moved(motion))
+    (told,) = remarks_of(frames)
+    assert f'{100 * np.linalg.norm(motion[:3, 3]):.1f} cm' in told
+    assert '--align' in told
+    assert 'align-world' in told
+    # Poses that nobody accepts do not count, and what was taken out needs no word.
+    doubted = [replace(frame, confidence=0.1) for frame in frames]
+    assert not remarks_of(doubted)
+    assert not remarks_of(frames, WorldAlignment(motion, 12))
+
+
+def test_errors_that_are_small_or_vary_are_no_offset(motion: np.ndarray) -> None:
+    small = np.eye(4)
+    small[:3, 3] = (0.1, 0.0, 0.0)
+    assert not remarks_of(compared(moved(small)))
+    random = np.random.default_rng(0)
+    varying = []
+    for frame in moved(np.eye(4)):
+        estimate = frame.true_pose.copy()
+        estimate[:3, 3] += random.normal(0, 2, 3)
+        varying.append(replace(frame, estimated_pose=estimate))
+    assert not remarks_of(compared(varying))
 
 
 def test_without_an_accepted_pose_there_is_nothing_to_align() -> None:
