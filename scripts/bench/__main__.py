@@ -1,17 +1,14 @@
 """Entry point of `python -m bench`."""
 
-import signal
-import sys
+from collections.abc import Callable
 
-# Like Ctrl-C, so that whatever runs is stopped in order.
-for number in (signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, signal.default_int_handler)
-try:
+from replay.entry import run
+
+
+def _load() -> Callable[[], int]:
     from bench.command import main
 
-    status = main()
-except KeyboardInterrupt:
-    # Importing takes seconds, in which Ctrl-C must not end in a traceback either.
-    print('bench_node: interrupted', file=sys.stderr)
-    status = 130
-sys.exit(status)
+    return main
+
+
+run('bench_node', _load)

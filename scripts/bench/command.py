@@ -9,20 +9,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-from replay.child_process import ROOT, Child, running, transport_environment
+from replay.child_process import Child, running, transport_environment
 from replay.collector import Collector
 from replay.ending import exit_status
 from replay.playback import await_active, node_command
 from rich.console import Console
 
 from bench import figures
+from bench.arguments import add_recording_and_node, recorded_samples
 from bench.camera import TOPICS as TRANSPORTS
 from bench.session import TOPICS, run
 from bench.shots import write_shots
 from implicit_loc.checkpoint import load_checkpoint
 from implicit_loc_trainer.commands.common import count
-from implicit_loc_trainer.datasets import Sample, open_dataset
 from implicit_loc_trainer.output_files import check_writable
 
 _WIDTH = 180
@@ -47,18 +46,21 @@ def measure(parsed: argparse.Namespace) -> None:
             check_writable(path)
     # The node would refuse a bad checkpoint, too, but only after all images are rendered.
     load_checkpoint(parsed.checkpoint)
-    samples = _samples(parsed)
+    samples = recorded_samples(parsed)
     rows = []
     with tempfile.TemporaryDirectory(prefix='implicit-loc-') as shots:
         _say(f'preparing {len(samples)} images')
         write_shots(Path(shots), samples)
         for transport in parsed.transports:
             with _active_node(parsed, transport) as (node, collector):
-                for rate in parsed.rates:
-                    seconds = parsed.frames / rate
-                    _say(f'{transport}: {parsed.frames} images at {rate:g} Hz, {seconds:.0f} s')
+                for rate, watched in _runs(parsed):
+                    words = f'at {rate:g} Hz{", watched" * watched}, {parsed.frames / rate:.0f} s'
+                    _say(f'{transport}: {parsed.frames} images {words}')
                     log = parsed.output / f'camera_{transport}_{rate:g}.log'
-                    found = run(collector, node, Path(shots), transport, rate, parsed.frames, log)
+                    frames = parsed.frames
+                    found = run(
+                        collector, node, Path(shots), transport, rate, frames, log, watched
+                    )
                     rows.append(figures.figures(found))
     camera = samples[0].camera
     title = (
@@ -67,6 +69,8 @@ def measure(parsed: argparse.Namespace) -> None:
     )
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
     console.print(figures.table(rows, title))
+    for change in figures.changes(rows):
+        console.print(change.text())
     if parsed.json is not None:
         settings = {
             'checkpoint': str(parsed.checkpoint),
@@ -78,10 +82,11 @@ def measure(parsed: argparse.Namespace) -> None:
         figures.write_markdown(parsed.markdown, rows, title)
 
 
-def _samples(parsed: argparse.Namespace) -> list[Sample]:
-    samples = open_dataset(parsed.data, 'test')
-    # One CameraInfo serves all of them.
-    return [one for one in samples if one.camera == samples[0].camera][: parsed.images]
+def _runs(parsed: argparse.Namespace) -> Iterator[tuple[float, bool]]:
+    """Rates, and whether somebody looks at the debug topics."""
+    turns = parsed.watched * (False, True) or (False,)
+    for rate in parsed.rates:
+        yield from ((rate, watched) for watched in turns)
 
 
 @contextmanager
@@ -126,31 +131,16 @@ def _transports(text: str) -> list[str]:
     return names
 
 
-def _parameter(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition('=')
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f'{text!r} must be NAME=VALUE')
-    return name, yaml.safe_load(value)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='scripts/bench_node',
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
+    add_recording_and_node(parser, 'bench_node')
     add = parser.add_argument
-    add('--data', metavar='PATH', default='demo-room', help='a recording with poses')
-    add(
-        '--checkpoint',
-        metavar='FILE',
-        type=Path,
-        default=ROOT / 'models' / 'demo_room.safetensors',
-        help='trained for this place',
-    )
     add('--rates', metavar='HZ,...', type=_rates, default='10,30,70,200', help='images per second')
     add('--frames', metavar='N', type=count, default=300, help='images at each rate')
-    add('--images', metavar='N', type=count, default=50, help='different ones of the recording')
     add(
         '--transports',
         metavar='T,...',
@@ -158,22 +148,13 @@ def _parser() -> argparse.ArgumentParser:
         default=','.join(TRANSPORTS),
         help='raw images, or compressed ones (JPEG)',
     )
-    add('--device', metavar='D', default='auto', help='auto, cpu, cuda or cuda:N')
     add(
-        '--parameter',
-        metavar='NAME=VALUE',
-        type=_parameter,
-        action='append',
-        default=[],
-        help='of the node, repeatable, for instance solver=robust',
+        '--watched',
+        metavar='TURNS',
+        type=count,
+        default=0,
+        help='so many times each run, in turns with and without listeners of the debug image, the '
+        'points and the path',
     )
-    add(
-        '--output',
-        metavar='DIR',
-        type=Path,
-        default=ROOT / 'output' / 'bench_node',
-        help='folder for logs',
-    )
-    add('--json', metavar='FILE', type=Path, help='write the figures')
     add('--markdown', metavar='FILE', type=Path, help='write the table')
     return parser

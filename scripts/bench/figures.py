@@ -50,6 +50,7 @@ class Figures:
         overhead_ms: see above.
         settled_mb: resident memory of the node after 500 answers, 10^6 bytes.
         last_mb: resident memory of the node in the end.
+        watched: whether somebody looked at the debug topics.
     """
 
     transport: str
@@ -67,6 +68,7 @@ class Figures:
     overhead_ms: float
     settled_mb: float | None
     last_mb: float | None
+    watched: bool
 
     @property
     def grown_mb(self) -> float | None:
@@ -77,10 +79,15 @@ class Figures:
 
     def as_json(self) -> dict[str, float | str | None]:
         """By name, with None for what is not known."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }
+        return _finite(asdict(self))
+
+
+def _finite(values: Mapping[str, float | str | None]) -> dict[str, float | str | None]:
+    """JSON knows no other numbers."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
 
 
 def figures(run: Run) -> Figures:
@@ -112,6 +119,7 @@ def figures(run: Run) -> Figures:
         overhead_ms=_median([latency - localize for localize, latency in seconds]),
         settled_mb=settled,
         last_mb=run.memory.last,
+        watched=run.watched,
     )
 
 
@@ -145,10 +153,11 @@ def table(rows: Sequence[Figures], title: str) -> Table:
         found.add_column(head, justify='right')
     for row in rows:
         found.add_row(
-            row.transport,
+            f'{row.transport}, watched' if row.watched else row.transport,
             f'{row.rate_hz:g}',
             f'{row.published_hz:.1f}',
-            *(f'{n} of {row.published}' for n in (row.received, row.answered)),
+            f'{row.received} of {row.published}',
+            f'{row.answered} of {row.published} ({100 * row.answered / row.published:.1f} %)',
             *(str(n) for n in (row.overtaken, row.refused)),
             *(f'{ms:.1f}' for ms in (row.median_ms, row.p95_ms, row.p99_ms)),
             f'{row.localize_ms:.1f}',
@@ -159,13 +168,71 @@ def table(rows: Sequence[Figures], title: str) -> Table:
     return found
 
 
+@dataclass(frozen=True)
+class Change:
+    """What changes when somebody looks, medians over the turns; 1 is no change.
+
+    Attributes:
+        answered: images with somebody who looks, as a share of those without.
+        median: likewise, of the median latency.
+        p95: likewise, of the 95th percentile.
+    """
+
+    transport: str
+    rate_hz: float
+    answered: float
+    median: float
+    p95: float
+
+    def as_json(self) -> dict[str, float | str | None]:
+        """By name, with None for what is not known."""
+        return _finite(asdict(self))
+
+    def text(self) -> str:
+        """For a reader, one line."""
+        return (
+            f'{self.transport} at {self.rate_hz:g} Hz, watched against not: {self.answered:.2f} '
+            f'times the poses, {self.median:.2f} times the median latency, {self.p95:.2f} times '
+            'the 95 %'
+        )
+
+
+def changes(rows: Sequence[Figures]) -> list[Change]:
+    """Compare runs that were watched with those of the same transport and rate that were not."""
+    found = []
+    for transport, rate in dict.fromkeys((row.transport, row.rate_hz) for row in rows):
+        turns = [row for row in rows if (row.transport, row.rate_hz) == (transport, rate)]
+        watched = [row for row in turns if row.watched]
+        alone = [row for row in turns if not row.watched]
+        if watched and alone:
+            found.append(
+                Change(
+                    transport,
+                    rate,
+                    _share([row.answered for row in watched], [row.answered for row in alone]),
+                    _share([row.median_ms for row in watched], [row.median_ms for row in alone]),
+                    _share([row.p95_ms for row in watched], [row.p95_ms for row in alone]),
+                )
+            )
+    return found
+
+
+def _share(watched: Sequence[float], alone: Sequence[float]) -> float:
+    base = _median(alone)
+    return _median(watched) / base if base else math.nan
+
+
 def write_json(path: Path, rows: Sequence[Figures], settings: Mapping[str, object]) -> None:
     """Write the figures and what was measured.
 
     Raises:
         OSError: the file cannot be written.
     """
-    values = {**settings, 'rows': [row.as_json() for row in rows]}
+    values = {
+        **settings,
+        'rows': [row.as_json() for row in rows],
+        'watched': [change.as_json() for change in changes(rows)],
+    }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2, allow_nan=False) + '\n', 'utf-8')
 

@@ -13,13 +13,16 @@ class MemoryWatch:
 
     Args:
         pid: of a running process.
+        shared: whether memory that it shares with others counts, such as that by which the images
+            of a camera come.
 
     Attributes:
         samples: time since the epoch in nanoseconds, and 10^6 bytes.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, shared: bool = True) -> None:
         self.samples: list[tuple[int, float]] = []
+        self._shared = shared
         self._status = Path(f'/proc/{pid}/status')
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -58,7 +61,12 @@ class MemoryWatch:
         except OSError:
             # The process has ended, or the system has no such files.
             return None
-        for line in status.splitlines():
-            if line.startswith('VmRSS'):
-                return 1024 * int(line.split()[1]) / 1e6
-        return None
+        kilobytes = {
+            name: int(words.split()[0])
+            for name, _, words in (line.partition(':') for line in status.splitlines())
+            if name in ('VmRSS', 'RssShmem')
+        }
+        if 'VmRSS' not in kilobytes:
+            return None
+        others = 0 if self._shared else kilobytes.get('RssShmem', 0)
+        return 1024 * (kilobytes['VmRSS'] - others) / 1e6

@@ -15,6 +15,12 @@ from bench.memory import MemoryWatch
 from implicit_loc_trainer.ros_messages import DIAGNOSTICS_TYPE, POSE_TYPE, parsed
 
 TOPICS = {POSE_TOPIC: POSE_TYPE, DIAGNOSTICS_TOPIC: DIAGNOSTICS_TYPE}
+# What the node makes only for those who look.
+VIEWS = {
+    f'/{NODE_NAME}/debug_image': 'sensor_msgs/msg/Image',
+    f'/{NODE_NAME}/points': 'sensor_msgs/msg/PointCloud2',
+    f'/{NODE_NAME}/path': 'nav_msgs/msg/Path',
+}
 
 _POLLING_S = 0.05
 # The node reports once a second: after two reports, all that came before is counted.
@@ -35,6 +41,7 @@ class Run:
         reports: when the node's diagnostics arrived, nanoseconds since the epoch, and their
             values; the one before the run first.
         memory: of the node.
+        watched: whether somebody subscribed to VIEWS.
     """
 
     transport: str
@@ -44,6 +51,7 @@ class Run:
     poses: list[Arrival]
     reports: list[tuple[int, dict[str, str]]]
     memory: MemoryWatch
+    watched: bool = False
 
 
 def run(
@@ -54,6 +62,7 @@ def run(
     rate_hz: float,
     frames: int,
     log: Path,
+    watched: bool = False,
 ) -> Run:
     """Let a camera publish to a node that is active.
 
@@ -65,6 +74,7 @@ def run(
         rate_hz: images per second.
         frames: how many.
         log: file for the output of the camera.
+        watched: whether to subscribe to VIEWS.
 
     Raises:
         ReplayError: a process ended, or the node reports nothing.
@@ -76,7 +86,11 @@ def run(
     # By its file: it is found without PYTHONPATH, too.
     command = [sys.executable, camera_program.__file__, str(shots)]
     command += [word for name, value in options.items() for word in (f'--{name}', str(value))]
-    with MemoryWatch(node.pid) as memory, running('the camera', command, log) as camera:
+    with (
+        collector.looking_at(VIEWS if watched else {}),
+        MemoryWatch(node.pid) as memory,
+        running('the camera', command, log) as camera,
+    ):
         while not camera.has_ended():
             collector.receive(_POLLING_S)
             node.check_alive()
@@ -91,6 +105,7 @@ def run(
         [arrival for arrival in arrivals if arrival.topic == POSE_TOPIC],
         [before, *_reports(arrivals)],
         memory,
+        watched,
     )
 
 

@@ -1,17 +1,14 @@
 """Entry point of `python -m replay`."""
 
-import signal
-import sys
+from collections.abc import Callable
 
-# Like Ctrl-C, so that whatever runs is stopped in order.
-for number in (signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, signal.default_int_handler)
-try:
+from replay.entry import run
+
+
+def _load() -> Callable[[], int]:
     from replay.command import main
 
-    status = main()
-except KeyboardInterrupt:
-    # Importing takes seconds, in which Ctrl-C must not end in a traceback either.
-    print('demo: interrupted', file=sys.stderr)
-    status = 130
-sys.exit(status)
+    return main
+
+
+run('demo', _load)

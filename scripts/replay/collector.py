@@ -1,7 +1,8 @@
 """Notes what arrives over DDS, and when."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -74,6 +75,19 @@ class Collector:
         while (left := deadline - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left)
 
+    @contextmanager
+    def looking_at(self, types: Mapping[str, str]) -> Iterator[None]:
+        """Subscribe to more topics meanwhile, message type by topic; what comes is not kept."""
+        subscriptions = [
+            self._node.create_subscription(_class(kind), topic, _forget, 1, raw=True)
+            for topic, kind in types.items()
+        ]
+        try:
+            yield
+        finally:
+            for subscription in subscriptions:
+                self._node.destroy_subscription(subscription)
+
     def is_subscribed(self, node_name: str, topic: str) -> bool:
         """Whether a node of this name listens to a topic."""
         listeners = self._node.get_subscriptions_info_by_topic(topic)
@@ -85,6 +99,10 @@ class Collector:
 
     def _take(self, topic: str, data: bytes) -> None:
         self.arrivals.append(Arrival(topic, time.time_ns(), data))
+
+
+def _forget(data: bytes) -> None:
+    """Of a listener for whom messages are made."""
 
 
 def _class(type_name: str) -> Any:

@@ -1,6 +1,7 @@
 """The measurement of the node: its figures are right, and the real node gives some."""
 
 import json
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ pytest.importorskip('bag_player', reason='pip_ros is not installed')
 pytest.importorskip('implicit_loc_trainer', reason='the trainer is not installed')
 import numpy as np
 from bench import command
-from bench.figures import figures
+from bench.figures import Figures, changes, figures
 from bench.memory import MemoryWatch
 from bench.session import Run
 from replay.child_process import transport_environment
@@ -103,11 +104,36 @@ def test_a_run_without_any_pose_has_figures_too():
     json.dumps(values, allow_nan=False)
 
 
+def test_watched_runs_are_compared_with_those_of_their_rate():
+    def row(rate_hz: float, median_ms: float, watched: bool) -> Figures:
+        poses = [pose(n * SECOND // 10, median_ms) for n in range(3)]
+        reports = [report(0.0), report(1.0)]
+        run = Run('raw', rate_hz, 3, 0.2, poses, reports, memory([]), watched)
+        return figures(run)
+
+    rows = [row(10.0, 50.0, False), row(10.0, 55.0, True), row(10.0, 50.0, False)]
+    (change,) = changes([*rows, row(30.0, 99.0, False)])
+    assert (change.rate_hz, change.answered) == (10.0, 1.0)
+    assert change.median == pytest.approx(1.1)
+    assert '1.10 times the median latency' in change.text()
+    nothing = figures(Run('raw', 1.0, 1, 0.0, [], [report(0.0), report(1.0)], memory([]), True))
+    (unknown,) = changes([row(1.0, 5.0, False), nothing])
+    assert unknown.as_json()['median'] is None
+
+
 def test_the_watch_sees_this_process():
     with MemoryWatch(os.getpid()) as watch:
         while not watch.samples:
             pass
     assert 10 < watch.last < 100_000
+    with MemoryWatch(os.getpid(), shared=False) as own:
+        shared = mmap.mmap(-1, 2**26)
+        shared.write(bytes(2**26))
+        before = len(own.samples)
+        while len(own.samples) < before + 2:
+            pass
+    assert own.last < watch.last + 50
+    shared.close()
     with MemoryWatch(2**22 + 1) as nobody:
         pass
     assert nobody.last is None
@@ -152,13 +178,17 @@ def test_arguments_that_mean_nothing_are_refused(
 def test_the_real_node_is_measured_over_dds(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = tmp_path / 'figures.json'
     arguments = ['--rates', '5', '--frames', '20', '--images', '3', '--transports', 'compressed']
+    arguments += ['--watched', '1']
     arguments += ['--parameter', 'runtime=eager', '--device', 'cpu']
     arguments += ['--output', str(tmp_path / 'logs'), '--json', str(file)]
     assert command.main(arguments) == 0, capsys.readouterr().err
-    (row,) = json.loads(file.read_text())['rows']
-    assert row['published'] == row['received'] == 20
-    assert row['answered'] + row['overtaken'] + row['refused'] == 20
-    assert row['answered'] > 0
-    assert 0 < row['localize_ms'] < row['p99_ms']
-    assert row['median_ms'] <= row['p95_ms'] <= row['p99_ms']
-    assert row['last_mb'] > 100
+    written = json.loads(file.read_text())
+    assert [row['watched'] for row in written['rows']] == [False, True]
+    assert written['watched'][0]['median'] > 0
+    for row in written['rows']:
+        assert row['published'] == row['received'] == 20
+        assert row['answered'] + row['overtaken'] + row['refused'] == 20
+        assert row['answered'] > 0
+        assert 0 < row['localize_ms'] < row['p99_ms']
+        assert row['median_ms'] <= row['p95_ms'] <= row['p99_ms']
+        assert row['last_mb'] > 100

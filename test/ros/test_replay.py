@@ -244,7 +244,7 @@ def test_demo_plays_its_flight_through_the_real_node(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     output, figures_file = tmp_path / 'output', tmp_path / 'figures.json'
-    arguments = ['--frames', '20', '--rate', '4', '--device', 'cpu']
+    arguments = ['--frames', '20', '--rate', '2', '--device', 'cpu']
     arguments += ['--output', str(output), '--json', str(figures_file)]
     assert command.main(arguments) == 0, capsys.readouterr().err
     figures = json.loads(figures_file.read_text())
