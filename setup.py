@@ -26,7 +26,7 @@ setup(
     license='Apache-2.0',
     maintainer='Implicit Loc maintainers',
     maintainer_email='maintainers@implicit-loc.org',
-    python_requires='>=3.10',
+    python_requires='>=3.11',
     packages=find_packages(
         include=['implicit_loc', 'implicit_loc.*', 'implicit_loc_ros', 'implicit_loc_ros.*']
     ),

@@ -4,12 +4,15 @@
 #
 # It makes .venv in the checkout, with everything in it, once; later it returns at once. It sets
 # ROOT (the checkout) and puts .venv/bin first on PATH. PYTHON=python3.12 chooses the interpreter.
+# .venv has the ROS packages of Jazzy. `use_kilted` makes .venv-kilted with those of Kilted, and
+# puts that first on PATH.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 VENV="$ROOT/.venv"
 STAMP="$VENV/set-up.stamp"
-MESSAGES_STAMP="$VENV/tf2_msgs.stamp"
+KILTED_VENV="$ROOT/.venv-kilted"
+KILTED_STAMP="$KILTED_VENV/set-up.stamp"
 UNFINISHED="$VENV/unfinished"
 SET_UP_LOG="$ROOT/.cache/set-up.log"
 
@@ -39,18 +42,18 @@ leave_sourced_ros() {
 find_python() {
   local candidate supported='
 import sys
-if sys.implementation.name != "cpython" or not (3, 10) <= sys.version_info[:2] <= (3, 13):
+if sys.implementation.name != "cpython" or not (3, 11) <= sys.version_info[:2] <= (3, 13):
     sys.exit(1)
 print(getattr(sys, "_base_executable", None) or sys.executable)'
   if [[ -n "${PYTHON:-}" ]]; then
     "$PYTHON" -I -S -c "$supported" 2>/dev/null ||
-      fail "PYTHON=$PYTHON is not a Python 3.10 to 3.13: name another, or leave PYTHON unset"
+      fail "PYTHON=$PYTHON is not a Python 3.11 to 3.13: name another, or leave PYTHON unset"
     return
   fi
-  for candidate in python3 python3.13 python3.12 python3.11 python3.10; do
+  for candidate in python3 python3.13 python3.12 python3.11; do
     "$candidate" -I -S -c "$supported" 2>/dev/null && return
   done
-  fail 'no Python 3.10 to 3.13 found: install the Debian package python3'
+  fail 'no Python 3.11 to 3.13 found: install the Debian package python3'
 }
 
 check_prerequisites() {
@@ -81,7 +84,7 @@ venv_is_usable() {
   # A virtual environment cannot be moved: its scripts name the place where it was made.
   # One whose packages were cut off while they were unpacked is not worth a repair.
   grep -qsF "$VENV" "$VENV/bin/activate" && [[ ! -e "$UNFINISHED" ]] &&
-    "$VENV/bin/python" -I -S -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+    "$VENV/bin/python" -I -S -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
       2>/dev/null &&
     [[ -f "$VENV/pyvenv.cfg" && -d "$VENV/lib/python$(venv_version)/site-packages/pip" ]] &&
     venv_is_wanted
@@ -95,10 +98,11 @@ venv_is_wanted() {
 python_version() { "$1" -I -S -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
 venv_version() { python_version "$VENV/bin/python"; }
 
-# Prints a fingerprint of all that the installed state depends on.
+# Prints a fingerprint of all that the state of a folder depends on: fingerprint FOLDER FILE...
 fingerprint() {
   {
-    echo "$VENV"
+    echo "$1"
+    shift
     venv_version 2>/dev/null || echo 'no interpreter'
     cd "$ROOT"
     find "$@" -type f -print0 | sort -z | xargs -0 sha256sum
@@ -106,13 +110,23 @@ fingerprint() {
 }
 
 whole_fingerprint() {
-  fingerprint scripts/versions.txt scripts/environment.sh setup.py setup.cfg package.xml \
+  fingerprint "$VENV" scripts/versions.txt scripts/environment.sh setup.py setup.cfg package.xml \
     trainer/pyproject.toml pip_ros/pyproject.toml pip_ros/interfaces/tf2_msgs
+}
+
+kilted_fingerprint() {
+  fingerprint "$KILTED_VENV" scripts/versions_kilted.txt scripts/environment.sh \
+    pip_ros/interfaces/tf2_msgs
 }
 
 is_set_up() {
   [[ -x "$VENV/bin/python" && "$(cat "$STAMP" 2>/dev/null)" == "$(whole_fingerprint)" ]] &&
     venv_is_wanted
+}
+
+kilted_is_set_up() {
+  [[ -x "$KILTED_VENV/bin/python" ]] &&
+    [[ "$(cat "$KILTED_STAMP" 2>/dev/null)" == "$(kilted_fingerprint)" ]]
 }
 
 make_venv() {
@@ -123,21 +137,22 @@ make_venv() {
   quietly "$python" -I -m venv "$VENV"
 }
 
-# tf2_msgs is not on PyPI; it is an ordinary interface package, built with .venv as its prefix.
+# tf2_msgs is not on PyPI; it is an ordinary interface package, built with a virtual environment as
+# its prefix: build_messages PREFIX VERSIONS
 build_messages() {
-  local wanted build
-  wanted="$(fingerprint scripts/versions.txt pip_ros/interfaces/tf2_msgs)"
-  [[ "$(cat "$MESSAGES_STAMP" 2>/dev/null)" == "$wanted" ]] && return
+  local prefix="$1" stamp="$1/tf2_msgs.stamp" environment wanted build
+  environment=(env AMENT_PREFIX_PATH="$prefix" PATH="$prefix/bin:$VENV/bin:$PATH")
+  wanted="$(fingerprint "$prefix" "$2" pip_ros/interfaces/tf2_msgs)"
+  [[ "$(cat "$stamp" 2>/dev/null)" == "$wanted" ]] && return
   say 'building tf2_msgs (about 10 seconds)'
   build="$(mktemp -d)"
-  quietly env AMENT_PREFIX_PATH="$VENV" PATH="$VENV/bin:$PATH" \
+  quietly "${environment[@]}" \
     "$VENV/bin/cmake" -S "$ROOT/pip_ros/interfaces/tf2_msgs" -B "$build" -G Ninja \
-    -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$VENV" -DCMAKE_INSTALL_PREFIX="$VENV" \
-    -DPython3_EXECUTABLE="$VENV/bin/python" -DBUILD_TESTING=OFF
-  quietly env AMENT_PREFIX_PATH="$VENV" PATH="$VENV/bin:$PATH" \
-    "$VENV/bin/cmake" --build "$build" --target install
+    -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_INSTALL_PREFIX="$prefix" \
+    -DPython3_EXECUTABLE="$prefix/bin/python" -DBUILD_TESTING=OFF
+  quietly "${environment[@]}" "$VENV/bin/cmake" --build "$build" --target install
   rm -rf "$build"
-  echo "$wanted" >"$MESSAGES_STAMP"
+  echo "$wanted" >"$stamp"
 }
 
 set_up() {
@@ -153,7 +168,7 @@ set_up() {
     --constraint "$ROOT/scripts/versions.txt" uv
   quietly "$VENV/bin/uv" pip install --python "$VENV/bin/python" -r "$ROOT/scripts/versions.txt"
   rm "$UNFINISHED"
-  build_messages
+  build_messages "$VENV" scripts/versions.txt
   quietly "$VENV/bin/uv" pip install --python "$VENV/bin/python" --no-deps --no-build-isolation \
     -e "$ROOT" -e "$ROOT/trainer" -e "$ROOT/pip_ros"
   # Written last: an interrupted set-up is taken up again by the next run.
@@ -161,15 +176,45 @@ set_up() {
   say 'done'
 }
 
-leave_sourced_ros
-if ! is_set_up; then
+SHARE_PACKAGES='
+import sysconfig
+print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))'
+
+# Seconds of work: one that was cut off, or that is outdated, begins anew.
+set_up_kilted() {
+  : >"$SET_UP_LOG"
+  say 'making .venv-kilted with the ROS packages of Kilted'
+  rm -rf "$KILTED_VENV"
+  quietly "$VENV/bin/python" -I -m venv --without-pip "$KILTED_VENV"
+  quietly "$VENV/bin/uv" pip install --python "$KILTED_VENV/bin/python" --no-deps \
+    -r "$ROOT/scripts/versions_kilted.txt"
+  # Everything else comes from .venv, whose own ROS packages are found last. The name sorts after
+  # that of the ROS packages' own .pth file, which starts the interpreter anew.
+  "$VENV/bin/python" -I -c "$SHARE_PACKAGES" \
+    >"$KILTED_VENV/lib/python$(venv_version)/site-packages/shared_packages.pth"
+  build_messages "$KILTED_VENV" scripts/versions_kilted.txt
+  kilted_fingerprint >"$KILTED_STAMP"
+  say 'done'
+}
+
+# Makes what is not there yet, once for all runs: ensure IS_SET_UP SET_UP
+ensure() {
+  "$1" && return
   mkdir -p "$ROOT/.cache"
   exec 9>"$ROOT/.cache/set-up.lock"
   flock -n 9 || {
     say 'waiting for another run to finish the set-up'
     flock 9
   }
-  is_set_up || set_up
+  "$1" || "$2"
   exec 9>&-
-fi
+}
+
+use_kilted() {
+  ensure kilted_is_set_up set_up_kilted
+  export VIRTUAL_ENV="$KILTED_VENV" PATH="$KILTED_VENV/bin:$PATH"
+}
+
+leave_sourced_ros
+ensure is_set_up set_up
 export VIRTUAL_ENV="$VENV" PATH="$VENV/bin:$PATH"

@@ -1,7 +1,5 @@
 """What the tests of the node share: a checkpoint, messages, and a peer that speaks DDS."""
 
-import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-# Before rclpy starts: runs on one machine, or on one network, must not hear each other.
-os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, 100)))
-os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 
 WIDTH, HEIGHT = 64, 48
 
@@ -147,6 +141,11 @@ class Peer:
             # A shutdown makes whatever runs at the moment fail.
             if self.context.ok():
                 raise
+
+    def in_executor(self, action: Callable[[], object]) -> None:
+        """Act in the thread that receives; rclpy fails if another destroys what it waits for."""
+        task = self._executor.create_task(action)
+        self.wait(task.done, 'the executor')
 
     def _take_diagnostics(self, message: Any) -> None:
         wanted = f'{self.namespace}/localization_node'.lstrip('/')

@@ -70,7 +70,7 @@ def told(start: Start, messages: Any, monkeypatch: pytest.MonkeyPatch) -> Told:
         Localizer, 'localize', lambda _, image, camera: told.localize(image, camera)
     )
     # It would ask for poses, too.
-    monkeypatch.setattr(Localizer, 'warm_up', lambda _, export: 0.0)
+    monkeypatch.setattr(Localizer, 'warm_up', lambda *_, **__: 0.0)
     told.peer = start(min_confidence='0.5', lost_after_s='0.5', reopen_after='3')
     return told
 

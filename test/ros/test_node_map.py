@@ -21,6 +21,8 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParametersAtomically
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from implicit_loc.checkpoint import load_checkpoint, save_described_anew
 from implicit_loc.localizer import Localizer
@@ -59,7 +61,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Localizer, 'localize', localize)
     # It would ask for poses, too.
-    monkeypatch.setattr(Localizer, 'warm_up', lambda _, export: time.sleep(0.1) or 0.0)
+    monkeypatch.setattr(Localizer, 'warm_up', lambda *_, **__: time.sleep(0.1) or 0.0)
 
 
 class Camera:
@@ -110,6 +112,14 @@ def set_map(peer: Any, checkpoint: Path | None, alignment: list[float] | None = 
     return peer.call(SetParametersAtomically, 'set_parameters_atomically', request).result
 
 
+def without_a_weight(checkpoint: Path, folder: Path) -> Path:
+    path = folder / 'damaged.safetensors'
+    with safe_open(checkpoint, framework='pt') as file:
+        tensors = {name: file.get_tensor(name) for name in list(file.keys())[1:]}
+        save_file(tensors, path, metadata=file.metadata())
+    return path
+
+
 def checkpoint_parameter(peer: Any) -> str:
     request = GetParameters.Request(names=['checkpoint'])
     return str(peer.call(GetParameters, 'get_parameters', request).values[0].string_value)
@@ -157,12 +167,16 @@ def test_a_map_that_is_none_changes_nothing(
     assert not missing.successful
     assert 'does not exist' in missing.reason
     truncated = tmp_path / 'truncated.safetensors'
-    truncated.write_bytes(tiny_checkpoint.read_bytes()[:5000])
-    assert set_map(peer, truncated, TURNED).successful
+    truncated.write_bytes(tiny_checkpoint.read_bytes()[:-1])
+    cut = set_map(peer, truncated, TURNED)
+    assert not cut.successful
+    assert 'truncated.safetensors is truncated' in cut.reason
+    # Only whoever reads all of it sees what is wrong with its weights.
+    assert set_map(peer, without_a_weight(tiny_checkpoint, tmp_path), TURNED).successful
     peer.wait(lambda: 'refused' in peer.counters()['change of the map'], 'the refusal')
     status = peer.statuses[-1]
     assert status.level == DiagnosticStatus.WARN
-    assert 'truncated' in status.message
+    assert 'lacks the weight' in status.message
     assert peer.counters()['map'] == str(tiny_checkpoint)
     assert checkpoint_parameter(peer) == str(tiny_checkpoint)
     before = len(peer.poses)

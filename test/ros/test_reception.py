@@ -33,6 +33,7 @@ class Rig:
         node = SimpleNamespace(
             create_subscription=self._subscribe,
             get_publishers_info_by_topic=lambda topic: [],
+            resolve_topic_name=lambda topic: f'/{topic}',
         )
         self.reception = Reception(
             node,  # type: ignore[arg-type]

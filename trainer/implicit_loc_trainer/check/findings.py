@@ -1,11 +1,11 @@
 """What a check found, graded."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 
-class Grade(str, Enum):
+class Grade(StrEnum):
     """How bad a finding is: an ERROR makes the recording unfit to train on."""
 
     OK = 'OK'

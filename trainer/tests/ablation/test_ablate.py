@@ -49,7 +49,9 @@ BASE = {
     'data': {'validation_frames': 0},
     'network': {'input_height': 48, 'decoder_channels': 8},
     'optimizer': {'epochs': 1, 'batch_size': 2},
-    'run': {'device': 'cpu', 'threads': 1},
+    # Noise shows none, and looking for them takes its time; so does a report.
+    'map': {'landmarks': 0},
+    'run': {'device': 'cpu', 'threads': 1, 'report': False},
 }
 
 

@@ -29,6 +29,7 @@ RECIPE = {
     'data': {'path': 'demo-room', 'validation_frames': 2},
     'network': {'input_height': 48, 'decoder_channels': 16},
     'optimizer': {'epochs': 3, 'batch_size': 4},
+    'map': {'landmarks': 0},
     'run': {'device': 'cpu', 'validate_every': 2, 'threads': 1, 'report': False},
 }
 
