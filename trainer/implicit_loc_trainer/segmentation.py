@@ -4,7 +4,7 @@ The weights come from a file of the user: nothing is downloaded.
 """
 
 import pickle
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import segmentation
 
 from implicit_loc import preprocessing
 from implicit_loc.errors import ImplicitLocError
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    'lraspp_mobilenet_v3_large': segmentation.lraspp_mobilenet_v3_large,
-    'deeplabv3_mobilenet_v3_large': segmentation.deeplabv3_mobilenet_v3_large,
-    'deeplabv3_resnet50': segmentation.deeplabv3_resnet50,
-    'deeplabv3_resnet101': segmentation.deeplabv3_resnet101,
-    'fcn_resnet50': segmentation.fcn_resnet50,
-    'fcn_resnet101': segmentation.fcn_resnet101,
-}
+MODELS = (
+    'lraspp_mobilenet_v3_large',
+    'deeplabv3_mobilenet_v3_large',
+    'deeplabv3_resnet50',
+    'deeplabv3_resnet101',
+    'fcn_resnet50',
+    'fcn_resnet101',
+)
 
 # In the order of the networks' outputs.
 _VOC = (
@@ -87,8 +86,15 @@ class Segmenter:
         # The auxiliary classifier serves training only; lraspp has none.
         tensors = {n: t for n, t in tensors.items() if not n.startswith('aux_classifier.')}
         auxiliary = {} if model.startswith('lraspp') else {'aux_loss': False}
-        network = MODELS[model](
-            weights=None, weights_backbone=None, num_classes=len(self.classes), **auxiliary
+        # torchvision takes seconds to import, and most evaluations need no masks.
+        from torchvision.models import get_model
+
+        network: nn.Module = get_model(
+            model,
+            weights=None,
+            weights_backbone=None,
+            num_classes=len(self.classes),
+            **auxiliary,
         )
         try:
             network.load_state_dict(tensors, strict=True)

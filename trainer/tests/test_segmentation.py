@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torchvision.models import get_model
 
 from implicit_loc_trainer.segmentation import (
     CLASSES,
     DYNAMIC,
-    MODELS,
     SegmentationError,
     Segmenter,
 )
@@ -21,7 +21,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 def weights_that_see(seen, classes=21, model=MODEL):
     """Random weights whose last layer finds one class everywhere."""
     torch.manual_seed(0)
-    network = MODELS[model](weights=None, weights_backbone=None, num_classes=classes)
+    network = get_model(model, weights=None, weights_backbone=None, num_classes=classes)
     tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     tensors[LAST[0]][CLASSES[classes].index(seen)] = 1e4
     return tensors
@@ -59,8 +59,9 @@ def test_nineteen_classes_are_those_of_cityscapes(tmp_path):
 
 def test_the_state_of_a_training_and_its_auxiliary_classifier_are_understood(tmp_path):
     torch.manual_seed(0)
-    build = MODELS['fcn_resnet50']
-    trained = build(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
+    trained = get_model(
+        'fcn_resnet50', weights=None, weights_backbone=None, num_classes=21, aux_loss=True
+    )
     torch.save({'model': trained.state_dict(), 'epoch': 3}, tmp_path / 'fcn.pth')
     segmenter = Segmenter('fcn_resnet50', tmp_path / 'fcn.pth')
     assert segmenter.classes == CLASSES[21]
