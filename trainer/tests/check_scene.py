@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -91,6 +92,46 @@ def check_poses(poses: FloatArray, camera: Camera = CAMERA, with_depth: bool = F
     """Checks the flight with other poses, in order."""
     frames = [sample(index, pose, with_depth) for index, pose in enumerate(poses)]
     return check_labels(frames, camera)
+
+
+def check_seen_through(lens: Camera) -> Report:
+    """Checks the flight, seen through another lens than its camera says."""
+
+    def bent(pixels: FloatArray) -> FloatArray:
+        return lens.project(CAMERA.unproject(pixels))
+
+    recording, known = Recording.of({'train': samples()}), intact().recording
+    recording.facts = dict(known.facts)
+    recording.features = {
+        frame: replace(features, pixels=bent(features.pixels))
+        for frame, features in known.features.items()
+    }
+    recording.matches = {
+        pair: found
+        and replace(
+            found, first_pixels=bent(found.first_pixels), second_pixels=bent(found.second_pixels)
+        )
+        for pair, found in known.matches.items()
+    }
+    return check(recording)
+
+
+def turning(count: int = 8) -> list[Sample]:
+    """The first view of the flight from a camera that turns in its place."""
+    image, _ = rendered(0)
+    frames = []
+    for index, angle in enumerate(np.linspace(0.0, 2.0 * np.pi, count, endpoint=False)):
+        degrees = 6.0 * np.sin(angle), 4.0 * np.cos(angle)
+        turn = Rotation.from_euler('yx', degrees, degrees=True).as_matrix()
+        homography = CAMERA.matrix @ turn.T @ np.linalg.inv(CAMERA.matrix)
+        view = cv2.warpPerspective(
+            image, homography, (CAMERA.width, CAMERA.height), borderMode=cv2.BORDER_REFLECT_101
+        )
+        pose = with_rotations(flight()[:1], flight()[:1, :3, :3] @ turn)[0]
+        frames.append(
+            replace(sample(index, pose), load_image=lambda view=view: np.asarray(view, np.uint8))
+        )
+    return frames
 
 
 def check_images(change: Callable[[int, NDArray[np.uint8]], NDArray[np.uint8]]) -> Report:

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from implicit_loc.runtimes import RuntimeUnavailableError
+from implicit_loc.runtimes.onnx_session import require_provider
 from implicit_loc_trainer.benchmark.peers import Execution
+
+_PROVIDER = 'CPUExecutionProvider'
 
 
 def execution(
@@ -27,9 +30,10 @@ def execution(
         threads: of the CPU.
 
     Raises:
-        RuntimeUnavailableError: a package for exporting is missing.
+        RuntimeUnavailableError: ONNX Runtime, or a package for exporting, is missing.
         OSError: the file cannot be written.
     """
+    require_provider(_PROVIDER)
     # An optional dependency of the core.
     import onnxruntime
 
@@ -40,9 +44,7 @@ def execution(
     options.inter_op_num_threads = 1
     # As in implicit_loc.runtimes: what waits must not take the cores from what works.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    session = onnxruntime.InferenceSession(
-        path.read_bytes(), options, providers=['CPUExecutionProvider']
-    )
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=[_PROVIDER])
     name = session.get_inputs()[0].name
 
     def run(images: Tensor) -> object:

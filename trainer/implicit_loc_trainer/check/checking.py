@@ -122,6 +122,7 @@ def _check_labels(report: Report, matched: list[int], say: Callable[[str], None]
         labels.points.second[told],
         labels.errors[told],
         labels.unit_px,
+        recording.split,
     )
     steps = steps_of(labels.poses, recording.timestamps, recording.split)
     report.leaps = _leaps(report, labels, report.consistency, pairs, steps, matched)

@@ -16,6 +16,12 @@ _LEAST_PX, _MOST_PX = 2.0, 5.0
 _EXPLAINED = 0.92
 _SMALLEST_WORLD = 0.08
 
+# Splits lie in two worlds when the pairs across them, at least so many, err so many times more
+# in the median than those inside the worse one. Poses of another tracker are often so rough
+# that most of their own pairs contradict by the measure of the good ones.
+_SPLIT_RATIO = 3.0
+_LEAST_SPLIT_PAIRS = 6
+
 # Of the pairs of an outlier, this share contradicts, and in the median by this many limits.
 _OUTLIER_SHARE = 0.66
 _OUTLIER_LIMITS = 1.5
@@ -50,7 +56,11 @@ class Consistency:
 
 
 def judge(
-    first: NDArray[np.intp], second: NDArray[np.intp], errors: FloatArray, unit_px: float
+    first: NDArray[np.intp],
+    second: NDArray[np.intp],
+    errors: FloatArray,
+    unit_px: float,
+    split: NDArray[np.intp] | None = None,
 ) -> Consistency:
     """Looks for worlds and outliers among pairs of frames.
 
@@ -59,10 +69,16 @@ def judge(
         second: (P,) frames.
         errors: (P,) pixels at full size.
         unit_px: pixels at full size that one pixel at a width of 640 is.
+        split: (N,) the split of each frame, 0 or 1; None = do not ask whether the splits are
+            worlds. Wide views err more under a wrong camera or mount too, and often lie across
+            the splits: repair those first.
     """
     limit = limit_px(errors, unit_px)
+    worlds: tuple[list[int], ...] = ()
+    if split is not None and (ends := split[np.stack([first, second])]).any():
+        worlds, limit = _split_worlds(np.stack([first, second]), ends, errors, unit_px)
     bad = errors > limit
-    worlds = _worlds(first, second, bad)
+    worlds = worlds or _worlds(first, second, bad)
     outliers = _outliers(first, second, errors / limit, worlds)
     if worlds:
         worlds = tuple([frame for frame in one if frame not in outliers] for one in worlds)
@@ -81,6 +97,30 @@ def _by_frame(
         found.setdefault(one, []).append(value)
         found.setdefault(other, []).append(value)
     return found
+
+
+def _split_worlds(
+    pairs: NDArray[np.intp], sides: NDArray[np.intp], errors: FloatArray, unit_px: float
+) -> tuple[tuple[list[int], ...], float]:
+    """The frames of the two splits where they are two worlds, else (); and the limit.
+
+    Args:
+        pairs: (2, P) frames.
+        sides: (2, P) their splits, 0 or 1.
+        errors: (P,) pixels at full size.
+        unit_px: pixels at full size that one pixel at a width of 640 is.
+    """
+    total = sides.sum(axis=0)
+    inside, across = (errors[total == 0], errors[total == 2]), errors[total == 1]
+    pooled = limit_px(errors, unit_px)
+    if min(len(across), *map(len, inside)) < _LEAST_SPLIT_PAIRS:
+        return (), pooled
+    limit = max(limit_px(group, unit_px) for group in inside)
+    usual = max(float(np.median(group)) for group in inside)
+    if float(np.median(across)) < max(_SPLIT_RATIO * usual, limit):
+        return (), pooled
+    worlds = [np.unique(pairs[sides == side]).tolist() for side in (0, 1)]
+    return tuple(sorted(worlds, key=len, reverse=True)), limit
 
 
 def _worlds(

@@ -26,6 +26,9 @@ _LEAST_TRUSTED, _MOST_CONTRADICT = 5, 0.7
 # Metres a second; cars drive slower.
 _FAST = 60.0
 
+# Of one room, less than this trains no map worth its name.
+_FEW_FRAMES = 120
+
 
 def findings(
     recording: Recording,
@@ -55,6 +58,7 @@ def findings(
         _parallax(depth),
         _range(depth) if trusted else None,
         _covered(recording, coverage),
+        _few_frames(recording),
         _test_frames(coverage, depth),
     ]
     return [finding for finding in found if finding is not None]
@@ -187,6 +191,22 @@ def _covered(recording: Recording, coverage: Coverage) -> Finding:
             values,
         )
     return Finding('coverage', Grade.OK, message, '', values)
+
+
+def _few_frames(recording: Recording) -> Finding | None:
+    frames = int((recording.split == 0).sum())
+    if frames >= _FEW_FRAMES or recording.split_names[0] == 'test':
+        return None
+    return Finding(
+        'few-frames',
+        Grade.WARN,
+        f'only {frames} frames are left to train on: maps of fewer than {_FEW_FRAMES} are coarse, '
+        'and know few views',
+        'record more of the place, from more sides; bags are thinned to keyframes: in '
+        'recording.yaml, smaller keyframe_distance_m and keyframe_angle_deg keep more (0 and 0: '
+        'all)',
+        {'frames': frames},
+    )
 
 
 def _test_frames(coverage: Coverage, depth: DepthFacts) -> Finding | None:

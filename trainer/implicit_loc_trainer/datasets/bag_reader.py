@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag2 import ReaderError
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, TypesysError, get_typestore
+from rosbags.typesys import TypesysError
+from rosbags.typesys.store import Typestore
 
+from implicit_loc_trainer.datasets.bag_storage import open_storage
+from implicit_loc_trainer.datasets.bag_types import typestore_of
 from implicit_loc_trainer.datasets.sample import DataError
 
 # What rosbags raises for a bag that is damaged, or of a kind that it does not read.
 _BAG_ERRORS = (
-    AnyReaderError,
     ReaderError,
     SerdeError,
     TypesysError,
@@ -76,12 +77,12 @@ class Bag:
     def __init__(self, path: Path) -> None:
         self.path = path
         with _readable(path):
-            # Bags of older distributions hold no definitions: then those of Jazzy count.
-            self._reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
-            self._reader.open()
-            self.types = {
-                connection.topic: connection.msgtype for connection in self._reader.connections
-            }
+            self._reader = open_storage(path)
+        self._connections = {
+            connection.topic: connection for connection in self._reader.connections
+        }
+        self.types = {topic: item.msgtype for topic, item in self._connections.items()}
+        self._typestores: dict[str, Typestore] = {}
 
     def close(self) -> None:
         """Closes the bag's files."""
@@ -174,7 +175,10 @@ class Bag:
 
     def _deserialize(self, topic: str, raw: bytes) -> Any:
         with _readable(self.path):
-            return self._reader.deserialize(raw, self.types[topic])
+            # Of the topics that are read alone: what nobody asks for may be as it likes.
+            if topic not in self._typestores:
+                self._typestores[topic] = typestore_of(self._connections[topic])
+            return self._typestores[topic].deserialize_cdr(raw, self.types[topic])
 
 
 def read_message(key: MessageKey) -> Any:

@@ -25,6 +25,9 @@ _SIZE = (1920, 1080)
 _HEADER_LINES = 3
 _MODEL = 'reconstruction.nvm'
 
+# file, centre x y z, quaternion w x y z
+_POSE_WORDS = 8
+
 # name, focal length, quaternion w x y z, centre x y z, radial distortion, 0
 _MODEL_CAMERA_WORDS = 11
 
@@ -51,8 +54,10 @@ def read(path: Path, split: str | Path) -> list[Sample]:
 def _read_split(path: Path, split: str) -> list[Sample]:
     cameras = _read_cameras(path / _MODEL)
     samples: list[Sample] = []
-    for place, words in placed_lines(path / f'dataset_{split}.txt', skip=_HEADER_LINES):
-        if len(words) != 8:
+    poses = path / f'dataset_{split}.txt'
+    _check_header(poses)
+    for place, words in placed_lines(poses, skip=_HEADER_LINES):
+        if len(words) != _POSE_WORDS:
             raise DataError(f'{place}: a pose is "file X Y Z W P Q R", found {len(words)} values')
         name = words[0]
         x, y, z, qw, qx, qy, qz = numbers(place, words[1:])
@@ -76,6 +81,23 @@ def _read_split(path: Path, split: str) -> list[Sample]:
             )
         )
     return samples
+
+
+def _check_header(file: Path) -> None:
+    """Refuses a file whose first frames would be taken for its header."""
+    for number, line in numbered_lines(file)[:_HEADER_LINES]:
+        if number <= _HEADER_LINES and _is_pose(line.split()):
+            raise DataError(
+                f'{file}:{number}: a pose where the header of {_HEADER_LINES} lines should be: '
+                'put it before the first frame'
+            )
+
+
+def _is_pose(words: list[str]) -> bool:
+    try:
+        return len(words) == _POSE_WORDS and bool(numbers('', words[1:]))
+    except DataError:
+        return False
 
 
 def _read_cameras(file: Path) -> dict[str, Camera]:

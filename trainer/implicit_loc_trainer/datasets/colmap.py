@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from implicit_loc.camera import Camera
 from implicit_loc_trainer.datasets.images import check_image_file, find_extras, load_image
 from implicit_loc_trainer.datasets.parsing import (
@@ -20,7 +18,6 @@ from implicit_loc_trainer.datasets.parsing import (
     make_camera,
     numbered_lines,
     numbers,
-    rigid_from_matrix,
     rigid_from_quaternion,
 )
 from implicit_loc_trainer.datasets.sample import DataError, Sample
@@ -136,9 +133,15 @@ def _read_model(folder: Path) -> Any:
         _check_cameras(folder / 'cameras.txt')
         _check_images(folder / 'images.txt')
     try:
-        return pycolmap.Reconstruction(str(folder))
-    except (ValueError, IndexError, KeyError, RuntimeError) as error:
-        raise DataError(f'pycolmap cannot read the model {folder}: {error}') from error
+        model = pycolmap.Reconstruction(str(folder))
+        # pycolmap decodes a name when it is asked for.
+        sorted(image.name for image in model.images.values())
+    except (ValueError, IndexError, KeyError, RuntimeError, MemoryError) as error:
+        raise DataError(
+            f'cannot read the model {folder}: its .{suffix} files are damaged, cut off, or not of '
+            f'one export (pycolmap says: {error}): copy or export it again'
+        ) from error
+    return model
 
 
 def _check_cameras(file: Path) -> None:
@@ -211,6 +214,5 @@ def _camera_from_world(place: str, image: Any) -> FloatArray:
     # A method since images belong to the frames of rigs, an attribute before.
     pose = image.cam_from_world
     pose = pose() if callable(pose) else pose
-    matrix = np.eye(4)
-    matrix[:3] = pose.matrix()
-    return rigid_from_matrix(place, matrix)
+    # Its matrix would be made of a quaternion of any length.
+    return rigid_from_quaternion(place, pose.translation, pose.rotation.quat)

@@ -11,7 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from implicit_loc.camera import Camera
-from implicit_loc_trainer.datasets.images import find_extras, load_depth, load_image
+from implicit_loc_trainer.datasets.images import (
+    check_image_file,
+    find_extras,
+    load_depth,
+    load_image,
+)
 from implicit_loc_trainer.datasets.parsing import (
     numbered_lines,
     numbers,
@@ -37,7 +42,7 @@ def read(path: Path, split: str | Path) -> list[Sample]:
 
     Raises:
         DataError: a malformed line, a pose that is not a rigid transform, a frame that has two
-            poses or is listed twice, or lacks its image or pose.
+            poses or is listed twice, or lacks its image or pose, an image of another size.
     """
     list_file = split if isinstance(split, Path) else path / f'{split}.txt'
     poses = _read_poses(path / _POSES)
@@ -50,8 +55,7 @@ def read(path: Path, split: str | Path) -> list[Sample]:
         if name not in poses:
             raise DataError(f'{place}: {_POSES} has no pose for the frame {name!r}')
         image_file = path / 'rgb' / f'frame-{name}.jpg'
-        if not image_file.is_file():
-            raise DataError(f'{place}: the frame {name} has no image {image_file}')
+        check_image_file(place, image_file, CAMERA)
         depth_file = path / 'depth' / f'frame-{name}.png'
         samples[name] = Sample(
             name=name,

@@ -24,6 +24,7 @@ from implicit_loc_trainer.datasets.bag_options import (
 )
 from implicit_loc_trainer.datasets.bag_poses import camera_poses
 from implicit_loc_trainer.datasets.bag_reader import Bag, StampedKey
+from implicit_loc_trainer.datasets.bag_storage import storage_files
 from implicit_loc_trainer.datasets.images import find_extras
 from implicit_loc_trainer.datasets.interpolation import keyframes
 from implicit_loc_trainer.datasets.parsing import FloatArray
@@ -40,7 +41,11 @@ def matches(path: Path) -> bool:
     """Whether a path is a bag or the options of one."""
     if path.is_file() and path.suffix in STORAGE_SUFFIXES:
         return True
-    return find_options(path) is not None or (path / METADATA_FILE).is_file()
+    return (
+        find_options(path) is not None
+        or (path / METADATA_FILE).is_file()
+        or bool(storage_files(path))
+    )
 
 
 def read(path: Path, split: str | Path) -> list[Sample]:

@@ -68,7 +68,8 @@ def name_scenes(recordings: Sequence[str], output: Path) -> list[Scene]:
     """The scenes of `PATH` or `NAME=PATH`; without a name, that of the file or folder.
 
     Raises:
-        ConfigError: two scenes have the same name, or one cannot be that of a folder.
+        ConfigError: two scenes have the same name, one cannot be that of a folder, or a pattern
+            matches nothing.
     """
     scenes = []
     for recording in recordings:
@@ -79,6 +80,9 @@ def name_scenes(recordings: Sequence[str], output: Path) -> list[Scene]:
         if not name or not path or name.startswith('.') or '/' in name:
             raise ConfigError(f'--data {recording}: give it a name for its folder, as NAME={path}')
         here = Path(path)
+        # A shell hands on a pattern that matches nothing as it is.
+        if not here.exists() and any(sign in path for sign in '*?['):
+            raise ConfigError(f'--data {recording}: no recording matches this pattern')
         data = str(here.resolve()) if here.exists() else path
         scenes.append(Scene(name, data, output.resolve() / name))
     twice = [name for name, count in Counter(scene.name for scene in scenes).items() if count > 1]

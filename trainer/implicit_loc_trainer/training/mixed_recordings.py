@@ -14,9 +14,11 @@ def training_frames(recipe: Recipe) -> CalibrationSplit:
     """The frames to learn from, and those to calibrate with.
 
     Raises:
-        DataError: a recording is not usable.
+        DataError: no recording is named, or one is not usable.
     """
     data = recipe.data
+    if not data.path:
+        raise DataError('data.path is empty: name the recording with --data.path RECORDING')
     if data.positions_only:
         samples = position_frames(data.path, split_of(data.train_split))
     else:

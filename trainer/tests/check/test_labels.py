@@ -1,13 +1,17 @@
 """Every way to spoil the labels of a recording is diagnosed by its name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from check_scene import (
     BODY_FROM_CAMERA,
+    CAMERA,
     FRAMES,
     RATE,
     check_labels,
     check_poses,
+    check_seen_through,
     codes,
     flight,
     intact,
@@ -15,14 +19,17 @@ from check_scene import (
     reordered,
     sample,
     samples,
+    turning,
     with_rotations,
 )
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from implicit_loc.camera import Camera
-from implicit_loc_trainer.check.checking import Report
+from implicit_loc_trainer.check.checking import Report, check
+from implicit_loc_trainer.check.recording import Recording
 from implicit_loc_trainer.datasets.parsing import inverse
+from implicit_loc_trainer.datasets.sample import DataError
 
 FloatArray = NDArray[np.float64]
 TRUE = flight()
@@ -56,7 +63,11 @@ def test_true_labels_fit() -> None:
     assert codes(report)['labels-fit'] == 'OK'
     assert report.labels is not None
     assert report.labels.given_px < 0.25
-    assert set(codes(report).values()) == {'OK'}
+    # It is a flight of few frames, and nothing else.
+    assert {code for code, grade in codes(report).items() if grade != 'OK'} == {'few-frames'}
+    (few,) = (finding for finding in report.findings if finding.code == 'few-frames')
+    assert few.values == {'frames': FRAMES}
+    assert 'keyframe_distance_m' in few.advice
 
 
 @pytest.mark.parametrize(
@@ -110,6 +121,12 @@ def test_the_repair_of_a_convention_gives_the_true_relative_poses() -> None:
             197,
             (119.5, 89.5),
         ),
+        (
+            Camera(240, 180, 219.0, 219.0, 131.5, 83.5),
+            'focal-length+principal-point',
+            197,
+            (119.5, 89.5),
+        ),
     ],
 )
 def test_a_wrong_camera_is_named_and_the_right_one_found(
@@ -120,6 +137,60 @@ def test_a_wrong_camera_is_named_and_the_right_one_found(
     values = next(finding.values for finding in report.findings if finding.code == code)
     assert values['fx'] == pytest.approx(focal, rel=0.02)
     assert (values['cx'], values['cy']) == pytest.approx(centre, abs=3.0)
+
+
+def test_a_distortion_that_the_images_do_not_have_is_named() -> None:
+    camera = replace(CAMERA, distortion_model='plumb_bob', distortion=(-0.28, 0.07, 0, 0, 0))
+    assert errors(check_poses(TRUE, camera)) == {'images-are-rectified'}
+
+
+def test_a_distortion_that_the_camera_does_not_say_is_measured() -> None:
+    lens = replace(CAMERA, distortion_model='plumb_bob', distortion=(-0.2, 0, 0, 0, 0))
+    report = check_seen_through(lens)
+    assert errors(report) == {'distortion'}
+    (finding,) = (one for one in report.findings if one.code == 'distortion')
+    assert finding.values['k1'] == pytest.approx(-0.2, abs=0.04)
+
+
+def test_the_transform_from_the_tracked_frame_to_the_camera_is_found() -> None:
+    camera_from_tracked = np.eye(4)
+    turn = Rotation.from_euler('xyz', (3, 10, -4), degrees=True)
+    camera_from_tracked[:3, :3] = turn.as_matrix()
+    camera_from_tracked[:3, 3] = (0.08, 0.02, 0.05)
+    report = check_poses(TRUE @ camera_from_tracked)
+    assert errors(report) == {'camera-mount'}
+    (finding,) = (one for one in report.findings if one.code == 'camera-mount')
+    found = np.array(finding.values['tracked_from_camera'])
+    left = Rotation.from_matrix(camera_from_tracked[:3, :3] @ found[:3, :3])
+    assert np.degrees(left.magnitude()) < 0.5
+    np.testing.assert_allclose(camera_from_tracked @ [*found[:3, 3], 1], (0, 0, 0, 1), atol=0.02)
+
+
+def test_labels_that_shake_are_loose() -> None:
+    generator = np.random.default_rng(0)
+    shaken = Rotation.from_rotvec(np.radians(generator.normal(0, 0.3, (FRAMES, 3))))
+    poses = with_rotations(TRUE, R @ shaken.as_matrix())
+    poses[:, :3, 3] += generator.normal(0, 0.005, (FRAMES, 3))
+    assert errors(check_poses(poses)) == {'labels-loose'}
+
+
+def test_a_camera_that_only_turns_shows_no_parallax() -> None:
+    report = check(Recording.of({'train': turning()}))
+    assert codes(report)['no-parallax'] == 'WARN'
+    assert codes(report)['labels-fit'] == 'OK'
+    assert errors(report) == {'coverage'}
+
+
+def test_depth_images_that_cannot_be_read_are_counted() -> None:
+    def damaged() -> NDArray[np.float32]:
+        raise DataError('depth image 7 is truncated')
+
+    frames = samples(with_depth=True)
+    frames[7] = replace(frames[7], load_depth=damaged)
+    report = check_labels(frames)
+    assert codes(report)['unreadable-depth'] == 'WARN'
+    assert message(report, 'unreadable-depth').startswith('1 depth images')
+    assert 'depth image 7 is truncated' in message(report, 'unreadable-depth')
 
 
 def test_a_convention_and_a_camera_that_are_both_wrong_are_both_named() -> None:

@@ -66,6 +66,14 @@ def test_a_malformed_pose_names_file_and_line(scene: Path, line: str, message: s
         open_dataset(scene, 'train')
 
 
+@pytest.mark.parametrize(('header', 'line'), [('', 1), ('Visual Landmark Dataset V1\n', 2)])
+def test_frames_are_not_taken_for_the_header(scene: Path, header: str, line: int) -> None:
+    lines = ''.join(f'seq1/frame0000{number}.png {POSE}\n' for number in range(1, 6))
+    (scene / 'dataset_train.txt').write_text(header + lines)
+    with pytest.raises(DataError, match=rf'_train\.txt:{line}: a pose where .* header'):
+        open_dataset(scene, 'train')
+
+
 @pytest.mark.parametrize(
     ('model', 'message'),
     [

@@ -1,5 +1,7 @@
 """The COLMAP reader: models in COLMAP's own text format, read by pycolmap."""
 
+import math
+import struct
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,6 +46,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def make_binary(model: Path) -> None:
+    import pycolmap
+
+    pycolmap.Reconstruction(str(model)).write_binary(str(model))
+    for file in model.glob('*.txt'):
+        file.unlink()
+
+
 @needs_pycolmap
 @pytest.mark.parametrize('model', ['', 'sparse/0'])
 def test_a_model_is_read_as_colmap_means_it(folder: Path, model: str) -> None:
@@ -62,13 +72,8 @@ def test_a_model_is_read_as_colmap_means_it(folder: Path, model: str) -> None:
 
 @needs_pycolmap
 def test_a_binary_model_is_the_same(folder: Path) -> None:
-    import pycolmap
-
-    model = folder / 'sparse' / '0'
     (text,) = open_dataset(folder, 'train')
-    pycolmap.Reconstruction(str(model)).write_binary(str(model))
-    for file in model.glob('*.txt'):
-        file.unlink()
+    make_binary(folder / 'sparse' / '0')
     (binary,) = open_dataset(folder, 'train')
     assert binary.camera == text.camera
     np.testing.assert_allclose(binary.world_from_camera, text.world_from_camera)
@@ -130,6 +135,45 @@ def test_the_split_without_a_test_list(folder: Path) -> None:
 )
 def test_malformed_models_are_named(folder: Path, file: str, content: str, message: str) -> None:
     (folder / 'sparse' / '0' / file).write_text(content)
+    with pytest.raises(DataError, match=message):
+        open_dataset(folder, 'train')
+
+
+@needs_pycolmap
+@pytest.mark.parametrize(
+    ('file', 'kept'), [('images', 0), ('images', 20), ('images', 60), ('cameras', 12)]
+)
+def test_a_binary_model_that_is_cut_off_is_one_clear_error(
+    folder: Path, file: str, kept: int
+) -> None:
+    make_binary(folder / 'sparse' / '0')
+    path = folder / 'sparse' / '0' / f'{file}.bin'
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r'its \.bin files are damaged.*export it again'):
+        open_dataset(folder, 'train')
+
+
+@needs_pycolmap
+def test_a_binary_model_with_a_damaged_name(folder: Path) -> None:
+    make_binary(folder / 'sparse' / '0')
+    path = folder / 'sparse' / '0' / 'images.bin'
+    path.write_bytes(path.read_bytes().replace(b'a/0.jpg', b'a/\xff.jpg'))
+    with pytest.raises(DataError, match=r'its \.bin files are damaged'):
+        open_dataset(folder, 'train')
+
+
+@needs_pycolmap
+@pytest.mark.parametrize(
+    ('w', 'message'), [(2.0, r'a/0\.jpg: .*not a rotation'), (math.nan, r'a/0\.jpg: .*not finite')]
+)
+def test_a_binary_model_with_a_quaternion_that_is_none(
+    folder: Path, w: float, message: str
+) -> None:
+    make_binary(folder / 'sparse' / '0')
+    # The poses of all cameras, or those of rigs where pycolmap writes these too; w comes first.
+    good, bad = struct.pack('<2d', 0.5, 0.5), struct.pack('<2d', w, 0.5)
+    for path in (folder / 'sparse' / '0').glob('[if]*s.bin'):
+        path.write_bytes(path.read_bytes().replace(good, bad, 1))
     with pytest.raises(DataError, match=message):
         open_dataset(folder, 'train')
 

@@ -96,6 +96,7 @@ def links(*names: tuple[str, str]) -> list[Message]:
         ([*images(), info(), *poses()], {'split': {'blocks': 1, 'test_every': 5}}, 'from 2 on'),
         ([*images(1), info(), *poses()], {'max_gap_s': 0.01}, 'do not overlap'),
         ([*images(), info(), *poses()], {'bag': 'elsewhere'}, 'cannot read the bag'),
+        ([*images(), info(), *poses()], {'bag': '.'}, r'no metadata\.yaml and 0 files .*no bag'),
     ],
 )
 def test_what_cannot_be_read_is_said(
@@ -121,6 +122,12 @@ def test_a_truncated_bag(write: Callable[..., Path], storage: StoragePlugin) -> 
     (file,) = (item for item in path.iterdir() if item.suffix in ('.mcap', '.db3'))
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(DataError, match='cannot read the bag'):
+        open_dataset(path, 'train')
+    (path / 'metadata.yaml').rename(path / 'other.yaml')
+    with pytest.raises(DataError, match=r'no metadata\.yaml.* is incomplete .*ros2 bag reindex'):
+        open_dataset(path, 'train')
+    (path / f'second{file.suffix}').write_bytes(b'')
+    with pytest.raises(DataError, match=r'no metadata\.yaml and 2 files .*ros2 bag reindex'):
         open_dataset(path, 'train')
     (path / 'metadata.yaml').write_text('rosbag2_bagfile_information: {}')
     with pytest.raises(DataError, match='cannot read the bag'):

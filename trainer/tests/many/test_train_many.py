@@ -201,9 +201,13 @@ def test_scenes_are_named_by_their_recordings(tmp_path: Path) -> None:
         (['=path'], 'NAME=path'),
         (['name='], 'give it a name'),
         (['../up=path'], 'give it a name'),
+        (['good', '/nowhere/*'], r'--data /nowhere/\*: no recording matches this pattern'),
+        (['all=runs/seq-0[12]'], 'no recording matches this pattern'),
     ],
 )
-def test_names_that_are_no_folders_are_refused(recordings: list[str], message: str) -> None:
+def test_names_and_patterns_that_are_of_no_recording_are_refused(
+    recordings: list[str], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         name_scenes(recordings, Path('out'))
 
