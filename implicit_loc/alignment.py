@@ -46,10 +46,11 @@ def align(world_points: Tensor, camera_points: Tensor, weights: Tensor) -> Tenso
         weights: non-negative, (B, N); their scale does not matter.
 
     Returns:
-        world_from_camera, (B, 4, 4), in the precision of the points. All weights zero give the
-        identity with zero gradients.
+        world_from_camera, (B, 4, 4), in the higher precision of the two clouds. All weights zero
+        give the identity with zero gradients.
     """
-    inputs = (world_points, camera_points, weights)
+    given = torch.result_type(world_points, camera_points)
+    inputs = [each.to(given) for each in (world_points, camera_points, weights)]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
         return rigid_transform(*_aligned(nearest_rotation, *inputs))
     arrays: list[Array] = [tensor.detach().double() for tensor in inputs]
@@ -57,7 +58,7 @@ def align(world_points: Tensor, camera_points: Tensor, weights: Tensor) -> Tenso
         arrays = [to_numpy(array) for array in arrays]
     with unwarned():
         rotation, translation = _aligned(closed_form_rotation, *arrays)
-    return rigid_transform(to_torch(rotation), to_torch(translation)).to(world_points.dtype)
+    return rigid_transform(to_torch(rotation), to_torch(translation)).to(given)
 
 
 def _aligned(

@@ -126,7 +126,7 @@ def load_checkpoint(path: str | Path) -> tuple[SceneNetwork, CheckpointDescripti
         CheckpointError: the file is missing, truncated, foreign, of another format version,
             or its weights are not those that its header describes.
     """
-    path = Path(path).expanduser()
+    path = _existing(path)
     with _opened(path) as file:
         description = _read_header(path, file.metadata() or {})
         tensors = _tensors(file)
@@ -145,17 +145,26 @@ def read_description(path: str | Path) -> CheckpointDescription:
         CheckpointError: the file is missing, truncated, foreign or of another format version;
             weights that are not those that the header describes are found by `load_checkpoint`.
     """
-    path = Path(path).expanduser()
+    path = _existing(path)
     with _opened(path) as file:
         return _read_header(path, file.metadata() or {})
+
+
+def _existing(path: str | Path) -> Path:
+    """The path of a file, or a CheckpointError: also names that no file can have."""
+    try:
+        expanded = Path(path).expanduser()
+        found = 'is a folder' if expanded.is_dir() else 'does not exist'
+        if not expanded.is_file():
+            raise CheckpointError(f'the checkpoint {expanded} {found}')
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f'the checkpoint {path} cannot be opened: {error}') from error
+    return expanded
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The safetensors file; whatever is wrong with it is a CheckpointError."""
-    if not path.is_file():
-        found = 'is a folder' if path.is_dir() else 'does not exist'
-        raise CheckpointError(f'the checkpoint {path} {found}')
     try:
         with safe_open(path, framework='pt') as file:
             yield file

@@ -149,7 +149,7 @@ class Localizer:
             camera: whose images will come; None for the training camera.
             export: whether to wait for that export; else `settle` makes it behind the images,
                 which are slower until then.
-            images: how many; the last of three takes the time of a warmed one.
+            images: how many, at least one; the last of three takes the time of a warmed one.
 
         Returns:
             Seconds that the last image took.

@@ -23,8 +23,9 @@ from implicit_loc.arrays import (
     to_torch,
     unwarned,
 )
+from implicit_loc.cell_view import View
 from implicit_loc.cells import Cells
-from implicit_loc.residuals import Residuals, View, residuals
+from implicit_loc.residuals import Residuals, residuals
 from implicit_loc.robust_cost import (
     CostOptions,
     Factors,
@@ -68,9 +69,9 @@ class RefinementOptions(CostOptions):
     """How a pose is refined.
 
     Attributes:
-        steps: of Levenberg-Marquardt, at least 1. The first three quarters of them take the
-            scales of the start and, of very many cells, some; the others take the scales that
-            these steps lead to, and all cells.
+        steps: of Levenberg-Marquardt, at least 1. The first half of them takes the scales of the
+            start and, of very many cells, some; the second half takes the scales that these steps
+            lead to, and all cells.
     """
 
     steps: int = 4
@@ -148,13 +149,12 @@ def _search(
     few = view.thinned()
     found = residuals(few, pose)
     factors = factors_of(few, scales_of(few, found, options), options)
-    last = (steps + 3) // 4
-    pose, _ = _descend(few, pose, found, factors, options, steps - last)
+    pose, _ = _descend(few, pose, found, factors, options, steps - steps // 2)
     found = residuals(few, pose)
     scales = scales_of(few, found, options)
     factors = factors_of(view, scales, options)
     found = found if few is view else residuals(view, pose)
-    return *_descend(view, pose, found, factors, options, last), scales
+    return *_descend(view, pose, found, factors, options, steps // 2), scales
 
 
 def _descend(

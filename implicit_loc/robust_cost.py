@@ -11,14 +11,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from implicit_loc.arrays import Array, at_least, beside, namespace, row_sums, to_torch, unwarned
+from implicit_loc.cell_view import View
 from implicit_loc.cells import Cells
-from implicit_loc.residuals import (
-    Residuals,
-    View,
-    cell_gradients,
-    quadratic_model,
-    residuals,
-)
+from implicit_loc.residuals import Residuals, cell_gradients, quadratic_model, residuals
 from implicit_loc.robust import COSTS, MEDIAN_OF_NORMAL, weighted_median
 
 

@@ -5,6 +5,8 @@ import signal
 import sys
 import threading
 
+from implicit_loc_ros.memory import bound_arenas
+
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop.
@@ -21,6 +23,7 @@ def main(args: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, frame: stop.set())
+    bound_arenas()
 
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor

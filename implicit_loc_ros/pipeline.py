@@ -4,6 +4,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,8 +145,7 @@ class Pipeline:
         thread that uses them: the warm-up of another thread leaves this one cold.
         """
         try:
-            # An export would keep the images waiting: it comes behind them. What a thread has of
-            # its own is there after one image, and a grey one takes longer than most real ones.
+            # An export comes behind the images; one image makes all that a thread has of its own.
             self._localizer.warm_up(export=False, images=1)
         except Exception:  # noqa: BLE001  the images will tell whether this lasts
             text = f'the warm-up failed: {traceback.format_exc()}'
@@ -252,6 +252,7 @@ class Pipeline:
         def view() -> View:
             header = frame.message.header
             known = self._localizer.landmarks
+            find = partial(landmarks_seen, estimate, known) if estimate and known else None
             return View(
                 stamp=header.stamp,
                 frame_id=header.frame_id,
@@ -261,7 +262,7 @@ class Pipeline:
                 estimate=estimate,
                 stride=self._localizer.description.network.stride,
                 map_from_world=self._map_from_world,
-                landmarks=landmarks_seen(estimate, known) if estimate and known else None,
+                find_landmarks=find,
             )
 
         self._around.outputs.show(view)

@@ -2,6 +2,7 @@
 
 import array
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -50,7 +51,8 @@ class View:
         estimate: None where there is none.
         stride: pixels of the network's input per cell.
         map_from_world: (4, 4).
-        landmarks: that were found; None of maps without landmarks.
+        find_landmarks: looks for those in the image, for the one view that shows them; None of
+            maps without landmarks.
     """
 
     stamp: Time
@@ -61,7 +63,7 @@ class View:
     estimate: PoseEstimate | None
     stride: int
     map_from_world: FloatArray
-    landmarks: LandmarksSeen | None = None
+    find_landmarks: Callable[[], LandmarksSeen] | None = None
 
 
 def debug_image(view: View) -> Image:
@@ -77,8 +79,8 @@ def debug_image(view: View) -> Image:
     canvas = cv2.resize(view.image, size, interpolation=cv2.INTER_AREA)
     if view.estimate is not None:
         canvas = _tinted(canvas, view.estimate, view.stride)
-        if view.landmarks is not None:
-            _ring(canvas, view.landmarks, view.estimate.camera)
+        if view.find_landmarks is not None:
+            _ring(canvas, view.find_landmarks(), view.estimate.camera)
     canvas = _captioned(canvas, view.verdict, view.accepted)
     message = Image(height=canvas.shape[0], width=canvas.shape[1], encoding='rgb8')
     message.header = Header(stamp=view.stamp, frame_id=view.frame_id)

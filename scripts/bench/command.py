@@ -53,11 +53,10 @@ def measure(parsed: argparse.Namespace) -> None:
         write_shots(Path(shots), samples)
         for transport in parsed.transports:
             with _active_node(parsed, transport) as (node, collector):
-                for rate, watched in _runs(parsed):
-                    words = f'at {rate:g} Hz{", watched" * watched}, {parsed.frames / rate:.0f} s'
-                    _say(f'{transport}: {parsed.frames} images {words}')
-                    log = parsed.output / f'camera_{transport}_{rate:g}.log'
-                    frames = parsed.frames
+                for number, (rate, watched) in enumerate(_runs(parsed)):
+                    frames, looked = parsed.frames, ', watched' if watched else ''
+                    _say(f'{transport}: {frames} at {rate:g} Hz{looked}, {frames / rate:.0f} s')
+                    log = parsed.output / f'camera_{transport}_{number}_{rate:g}.log'
                     found = run(
                         collector, node, Path(shots), transport, rate, frames, log, watched
                     )
@@ -84,7 +83,7 @@ def measure(parsed: argparse.Namespace) -> None:
 
 def _runs(parsed: argparse.Namespace) -> Iterator[tuple[float, bool]]:
     """Rates, and whether somebody looks at the debug topics."""
-    turns = parsed.watched * (False, True) or (False,)
+    turns = [False, True] * parsed.watched if parsed.watched else [False]
     for rate in parsed.rates:
         yield from ((rate, watched) for watched in turns)
 

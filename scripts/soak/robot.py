@@ -243,13 +243,15 @@ class Robot:
             number: of an image.
             with_transform: whether its transform, too.
         """
-        stamps = [(answer.stamp, answer.time) for answer in self.answers]
-        for arrivals in (stamps, self.transforms) if with_transform else (stamps,):
+        poses = [(answer.stamp, answer.time) for answer in self.answers]
+        latest = 0.0
+        for arrivals in (poses, self.transforms) if with_transform else (poses,):
             is_later = takewhile(lambda one: self._number(one[0]) >= number, reversed(arrivals))
             first = min((at for _, at in is_later), default=None)
             if first is None:
                 return None
-        return first
+            latest = max(latest, first)
+        return latest
 
     def _number(self, stamp: int) -> int:
         image = self.sent.get(stamp)

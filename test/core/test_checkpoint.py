@@ -175,6 +175,14 @@ def test_the_description_alone_needs_no_weights(
         read_description(_rewrite(checkpoint_path, tmp_path / 'new', header))
 
 
+@pytest.mark.parametrize('name', ['n' * 300, '~nobody-has-this-name/map', 'nul\0'])
+def test_names_that_no_file_can_have(name: str) -> None:
+    """A parameter of a running node may hold anything."""
+    for read in (read_description, load_checkpoint):
+        with pytest.raises(CheckpointError, match=r'cannot be opened|does not exist'):
+            read(name)
+
+
 def test_another_version_says_what_helps(
     tmp_path: Path, checkpoint_path: Path, description: CheckpointDescription
 ) -> None:

@@ -72,7 +72,7 @@ def test_landmarks_are_rings_in_the_colour_of_their_agreement() -> None:
     places = np.array([[20.0, 30.0], [70.0, 30.0]])
     seen = LandmarksSeen(places, np.array([True, False]))
     plain, ringed = (
-        pixels(debug_image(view(shown, landmarks=landmarks))) for landmarks in (None, seen)
+        pixels(debug_image(view(shown, find_landmarks=find))) for find in (None, lambda: seen)
     )
     changed = np.argwhere((plain != ringed).any(axis=-1))
     band = ringed.shape[0] - IMAGE.shape[0]
