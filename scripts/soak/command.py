@@ -26,7 +26,7 @@ from implicit_loc_trainer.commands.common import count
 from implicit_loc_trainer.output_files import check_writable, replacing
 from implicit_loc_trainer.ros_messages import camera_info_message, image_message
 from soak.faults import FAULTS
-from soak.judging import FloatArray, in_words
+from soak.judging import LONGEST_S, FloatArray, in_words
 from soak.robot import CAMERA_FROM_BASE, Robot, Shot
 from soak.soaks import Course, among_faults, among_maps, two_maps
 
@@ -71,7 +71,14 @@ def _among_faults(parsed: argparse.Namespace) -> Course:
     with _robot(parsed, CAMERA_FROM_BASE) as robot, _node(parsed, tf_mode='map_to_odom') as node:
         robot.await_node(node)
         return among_faults(
-            robot, node, parsed.only, parsed.duration, parsed.seed, parsed.longest, _say
+            robot,
+            node,
+            parsed.only,
+            parsed.duration,
+            parsed.seed,
+            parsed.longest,
+            parsed.latest,
+            _say,
         )
 
 
@@ -162,6 +169,13 @@ def _parser() -> argparse.ArgumentParser:
         help='no fault begins later, but every fault happens once',
     )
     add('--seed', metavar='N', type=int, default=0, help='of the order and length of the faults')
+    add(
+        '--latest',
+        metavar='S',
+        type=_positive,
+        default=LONGEST_S,
+        help='a pose that comes later after its image, or after a fault, is a failure',
+    )
     add('--longest', metavar='S', type=_positive, default=5.0, help='seconds that a fault lasts')
     add(
         '--only',

@@ -74,7 +74,10 @@ def wrong_answers(sent: Mapping[int, Sent], answers: Sequence[Answer]) -> Iterat
 
 
 def old_answers(
-    sent: Mapping[int, Sent], answers: Sequence[Answer], stops: Sequence[tuple[float, float]]
+    sent: Mapping[int, Sent],
+    answers: Sequence[Answer],
+    stops: Sequence[tuple[float, float]],
+    latest_s: float,
 ) -> Iterator[str]:
     """Poses that came too long after their images, one sentence each.
 
@@ -82,6 +85,7 @@ def old_answers(
         sent: images by stamp.
         answers: poses.
         stops: when the node's process was stopped, from and to, time.monotonic().
+        latest_s: seconds that are not too long.
     """
     for answer in answers:
         image = sent.get(answer.stamp)
@@ -89,7 +93,7 @@ def old_answers(
             continue
         stopped = sum(max(0.0, min(answer.time, to) - max(image.time, at)) for at, to in stops)
         age = answer.time - image.time - stopped
-        if age > LONGEST_S:
+        if age > latest_s:
             yield f'the pose of image {image.number} came {age:.1f} s after it'
 
 

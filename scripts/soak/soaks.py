@@ -16,7 +16,6 @@ from replay.errors import ReplayError
 from implicit_loc.checkpoint import load_checkpoint, save_described_anew
 from soak.faults import FAULTS, INPUT_DELAYED_S, Scene
 from soak.judging import (
-    LONGEST_S,
     FloatArray,
     Memory,
     in_words,
@@ -72,6 +71,7 @@ def among_faults(
     seconds: float,
     seed: int,
     longest_s: float,
+    latest_s: float,
     say: Say,
 ) -> Course:
     """Let faults happen, every one of a round in a new order, at least one round.
@@ -83,6 +83,7 @@ def among_faults(
         seconds: no fault begins later, once there was a round.
         seed: of what is drawn.
         longest_s: of a fault.
+        latest_s: a pose that comes later after its image, or after a fault, is a failure.
         say: gets what happens.
 
     Raises:
@@ -93,18 +94,18 @@ def among_faults(
     course = Course('faults')
     begin, rounds = time.monotonic(), 0
     with MemoryWatch(node.pid, shared=False) as memory:
-        _recover(robot, node, 'the beginning', course)
+        _recover(robot, node, 'the beginning', course, latest_s)
         while not rounds or time.monotonic() < begin + seconds:
             for name in random.sample(list(names), len(names)):
                 if rounds and time.monotonic() >= begin + seconds:
                     break
                 say(f'{time.monotonic() - begin:.0f} s: {name}')
                 FAULTS[name](scene)
-                _recover(robot, node, name, course)
+                _recover(robot, node, name, course, latest_s)
             rounds += 1
     answers = list(robot.answers)
     course.failures += wrong_answers(robot.sent, answers)
-    course.failures += old_answers(robot.sent, answers, scene.stops)
+    course.failures += old_answers(robot.sent, answers, scene.stops, latest_s)
     course.failures += wrong_places(robot.sent, answers)
     stamps = {answer.stamp for answer in answers}
     strange = sum(stamp not in stamps for stamp, _ in robot.transforms)
@@ -133,7 +134,7 @@ def among_maps(
     begin = time.monotonic()
     offsets = [np.zeros(3)]
     with MemoryWatch(node.pid, shared=False) as memory:
-        _recover(robot, node, 'the beginning', course, with_transform=False)
+        _recover(robot, node, 'the beginning', course, _PATIENCE_S, with_transform=False)
         for number in range(1, swaps + 1):
             say(f'{time.monotonic() - begin:.0f} s: swap {number}')
             turn = number % len(checkpoints)
@@ -182,7 +183,12 @@ def two_maps(checkpoint: Path, folder: Path) -> list[Path]:
 
 
 def _recover(
-    robot: Robot, node: Child, what: str, course: Course, with_transform: bool = True
+    robot: Robot,
+    node: Child,
+    what: str,
+    course: Course,
+    latest_s: float,
+    with_transform: bool = True,
 ) -> None:
     """Film until the next images are answered; too long is a failure."""
     first = len(robot.sent)
@@ -199,7 +205,7 @@ def _recover(
     begin = next(image.time for image in robot.sent.values() if image.number == first)
     assert at is not None
     course.waits.setdefault(what, []).append(at - begin)
-    if at - begin > LONGEST_S + INPUT_DELAYED_S.get(what, 0.0):
+    if at - begin > latest_s + INPUT_DELAYED_S.get(what, 0.0):
         course.failures.append(f'the first pose after {what} came after {at - begin:.1f} s')
 
 

@@ -54,7 +54,7 @@ def pose(number: int, latency_s: float = 0.05, offset: np.ndarray = OFFSETS[0]) 
 def test_good_poses_pass() -> None:
     sent, answers = images(10, forbidden=[3]), [pose(n) for n in (0, 1, 2, 5, 9)]
     assert not list(wrong_answers(sent, answers))
-    assert not list(old_answers(sent, answers, []))
+    assert not list(old_answers(sent, answers, [], LONGEST_S))
     assert not list(wrong_places(sent, answers))
 
 
@@ -74,11 +74,11 @@ def test_a_pose_of_the_wrong_image_is_found(answers: list[Answer], what: str) ->
 
 def test_an_old_pose_is_found_unless_the_process_was_stopped() -> None:
     sent, answers = images(10), [pose(2, latency_s=LONGEST_S + 1.0)]
-    (found,) = old_answers(sent, answers, [])
+    (found,) = old_answers(sent, answers, [], LONGEST_S)
     assert 'image 2 came 3.0 s after it' in found
-    assert not list(old_answers(sent, answers, [(0.0, 1.3)]))
+    assert not list(old_answers(sent, answers, [(0.0, 1.3)], LONGEST_S))
     # A stop before the image explains nothing.
-    assert list(old_answers(sent, answers, [(-9.0, 0.2)]))
+    assert list(old_answers(sent, answers, [(-9.0, 0.2)], LONGEST_S))
 
 
 @pytest.mark.parametrize('off', [1.0, np.nan])
@@ -130,7 +130,7 @@ def test_a_bad_checkpoint_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         (['swaps', '--count', '3'], 3),
         # Every fault once, as short as it can be.
-        (['faults', '--duration', '1', '--longest', '0.3'], len(FAULTS) + 1),
+        (['faults', '--duration', '1', '--longest', '0.3', '--latest', '14'], len(FAULTS) + 1),
     ],
     ids=['swaps', 'faults'],
 )

@@ -25,6 +25,10 @@ from implicit_loc_trainer.datasets.splits import FRAMES_PER_SECOND, check_split,
 
 _FILES = ('cameras', 'images', 'points3D')
 
+# A .bin file begins with the number of its records, which have so many bytes at least.
+_COUNT_BYTES = 8
+_LEAST_BYTES = {'cameras': 24, 'images': 73, 'points3D': 51}
+
 
 class _Model(NamedTuple):
     """How COLMAP's parameters of a camera model map to ours.
@@ -132,6 +136,8 @@ def _read_model(folder: Path) -> Any:
     if suffix == 'txt':
         _check_cameras(folder / 'cameras.txt')
         _check_images(folder / 'images.txt')
+    else:
+        _check_counts(folder)
     try:
         model = pycolmap.Reconstruction(str(folder))
         # pycolmap decodes a name when it is asked for.
@@ -142,6 +148,21 @@ def _read_model(folder: Path) -> Any:
             f'one export (pycolmap says: {error}): copy or export it again'
         ) from error
     return model
+
+
+def _check_counts(folder: Path) -> None:
+    """Checks that .bin files can hold what they announce: pycolmap would try for minutes."""
+    for name, least in _LEAST_BYTES.items():
+        file = folder / f'{name}.bin'
+        with file.open('rb') as opened:
+            head = opened.read(_COUNT_BYTES)
+        announced = int.from_bytes(head, 'little') * least
+        size = file.stat().st_size
+        if size < _COUNT_BYTES or announced > size - _COUNT_BYTES:
+            raise DataError(
+                f'cannot read the model {folder}: its .bin files are damaged or cut off '
+                f'({file.name} has {size} bytes): copy or export it again'
+            )
 
 
 def _check_cameras(file: Path) -> None:
