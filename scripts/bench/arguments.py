@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import yaml
+from replay.arguments import add_map
 from replay.child_process import ROOT
 
 from implicit_loc_trainer.commands.common import count
@@ -18,15 +19,8 @@ def add_recording_and_node(parser: argparse.ArgumentParser, name: str) -> None:
         name: of the command.
     """
     add = parser.add_argument
-    add('--data', metavar='PATH', default='demo-room', help='a recording with poses')
+    add_map(parser)
     add('--images', metavar='N', type=count, default=50, help='different ones of the recording')
-    add(
-        '--checkpoint',
-        metavar='FILE',
-        type=Path,
-        default=ROOT / 'models' / 'demo_room.safetensors',
-        help='trained for this place',
-    )
     add('--device', metavar='D', default='auto', help='auto, cpu, cuda or cuda:N')
     add(
         '--parameter',

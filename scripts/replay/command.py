@@ -1,7 +1,6 @@
 """Localizes a recording with the real ROS 2 node, over DDS and in real time, and sums it up."""
 
 import argparse
-import math
 import os
 import shutil
 import sys
@@ -12,10 +11,12 @@ from rich.console import Console
 from rich.progress import track
 
 from implicit_loc.checkpoint import load_checkpoint
+from implicit_loc_trainer.commands.common import count, positive
 from implicit_loc_trainer.datasets import Sample, open_dataset
 from implicit_loc_trainer.output_files import check_writable
 from replay import picture, recording, report
 from replay.answered_recording import write_answered
+from replay.arguments import add_map
 from replay.child_process import ROOT, transport_environment
 from replay.ending import exit_status
 from replay.errors import ReplayError
@@ -106,20 +107,6 @@ def _say(text: str) -> None:
     print(f'demo: {text}', file=sys.stderr, flush=True)
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f'{text} is not a number above 0')
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not a number of 1 or more')
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='scripts/demo',
@@ -127,22 +114,15 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add('--data', metavar='PATH', default='demo-room', help='a recording with poses')
-    add(
-        '--checkpoint',
-        metavar='FILE',
-        type=Path,
-        default=ROOT / 'models' / 'demo_room.safetensors',
-        help='trained for this place',
-    )
+    add_map(parser)
     add(
         '--split',
         metavar='FILE',
         type=Path,
         help='names of the frames, one a line; without it, the test split of the data',
     )
-    add('--rate', metavar='HZ', type=_positive, default=10.0, help='images per second')
-    add('--frames', metavar='N', type=_count, help='play the first N frames only')
+    add('--rate', metavar='HZ', type=positive, default=10.0, help='images per second')
+    add('--frames', metavar='N', type=count, help='play the first N frames only')
     add(
         '--output',
         metavar='DIR',

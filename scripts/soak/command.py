@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import os
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from implicit_loc.checkpoint import load_checkpoint
-from implicit_loc_trainer.commands.common import count
+from implicit_loc_trainer.commands.common import count, positive
 from implicit_loc_trainer.output_files import check_writable, replacing
 from implicit_loc_trainer.ros_messages import camera_info_message, image_message
 from soak.faults import FAULTS
@@ -131,16 +130,6 @@ def _say(text: str) -> None:
     print(f'soak_node: {text}', file=sys.stderr, flush=True)
 
 
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f'{text!r} must be a number above 0')
-    return value
-
-
 def _faults(text: str) -> list[str]:
     names = [part.strip() for part in text.split(',')]
     if unknown := [name for name in names if name not in FAULTS]:
@@ -157,14 +146,14 @@ def _parser() -> argparse.ArgumentParser:
     for kind in (faults, swaps):
         add_recording_and_node(kind, 'soak_node')
         kind.add_argument(
-            '--rate', metavar='HZ', type=_positive, default=10.0, help='images per second'
+            '--rate', metavar='HZ', type=positive, default=10.0, help='images per second'
         )
     swaps.add_argument('--count', metavar='N', type=count, default=50, help='how many changes')
     add = faults.add_argument
     add(
         '--duration',
         metavar='S',
-        type=_positive,
+        type=positive,
         default=600.0,
         help='no fault begins later, but every fault happens once',
     )
@@ -172,11 +161,11 @@ def _parser() -> argparse.ArgumentParser:
     add(
         '--latest',
         metavar='S',
-        type=_positive,
+        type=positive,
         default=LONGEST_S,
         help='a pose that comes later after its image, or after a fault, is a failure',
     )
-    add('--longest', metavar='S', type=_positive, default=5.0, help='seconds that a fault lasts')
+    add('--longest', metavar='S', type=positive, default=5.0, help='seconds that a fault lasts')
     add(
         '--only',
         metavar='FAULT,...',

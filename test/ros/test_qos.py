@@ -66,14 +66,14 @@ def message(seconds: int) -> SimpleNamespace:
 def test_the_first_subscription_fits_the_publishers_that_are_known(
     known: bool, choice: str, reliable: bool
 ) -> None:
-    graph = Graph(known)
-    FittingSubscription(graph, object, 'image', print, choice)  # type: ignore[arg-type]
+    graph: Any = Graph(known)
+    FittingSubscription(graph, object, 'image', print, choice)
     assert [s.reliable for s in graph.subscriptions] == [reliable]
 
 
 def test_a_subscription_lives_until_the_next_one_is_discovered() -> None:
-    graph = Graph()
-    fitting: FittingSubscription[Any] = FittingSubscription(graph, object, 'image', print)  # type: ignore[arg-type]
+    graph: Any = Graph()
+    fitting: FittingSubscription[Any] = FittingSubscription(graph, object, 'image', print)
     graph.known = True
     for _ in range(3):
         fitting.review()
@@ -89,8 +89,8 @@ def test_one_that_is_never_discovered_does_not_keep_the_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(qos, '_OVERLAP_S', 0.0)
-    graph = Graph()
-    fitting: FittingSubscription[Any] = FittingSubscription(graph, object, 'image', print)  # type: ignore[arg-type]
+    graph: Any = Graph()
+    fitting: FittingSubscription[Any] = FittingSubscription(graph, object, 'image', print)
     graph.known = True
     fitting.review()
     fitting.review()
@@ -99,9 +99,9 @@ def test_one_that_is_never_discovered_does_not_keep_the_other(
 
 def test_what_comes_by_both_is_told_once() -> None:
     told: list[int] = []
-    graph = Graph()
+    graph: Any = Graph()
     fitting: FittingSubscription[Any] = FittingSubscription(
-        graph,  # type: ignore[arg-type]
+        graph,
         object,
         'image',
         lambda received: told.append(received.header.stamp.sec),
@@ -120,9 +120,9 @@ def test_what_comes_by_both_is_told_once() -> None:
 
 def test_where_stamps_do_not_differ_nothing_is_lost() -> None:
     told: list[int] = []
-    graph = Graph()
+    graph: Any = Graph()
     fitting: FittingSubscription[Any] = FittingSubscription(
-        graph,  # type: ignore[arg-type]
+        graph,
         object,
         'camera_info',
         lambda received: told.append(received.width),

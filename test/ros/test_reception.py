@@ -30,13 +30,13 @@ class Rig:
         self.gate, self.callers, self.statistics = StampGate(), WaitingCallers(), Statistics()
         values = Parameters(**parameters)
         log = ThrottledLog(SimpleNamespace(warning=lambda text: None))
-        node = SimpleNamespace(
+        node: Any = SimpleNamespace(
             create_subscription=self._subscribe,
             get_publishers_info_by_topic=lambda topic: [],
             resolve_topic_name=lambda topic: f'/{topic}',
         )
         self.reception = Reception(
-            node,  # type: ignore[arg-type]
+            node,
             lambda: values,
             self.gate,
             self.callers,

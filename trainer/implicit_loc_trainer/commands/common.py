@@ -99,6 +99,17 @@ def share(text: str) -> float:
     return value
 
 
+def positive(text: str) -> float:
+    """The type of an argument: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f'{text!r} must be a number above 0')
+    return value
+
+
 def count(text: str) -> int:
     """The type of an argument: a whole number of at least 1."""
     if not (text.isdecimal() and int(text) >= 1):
