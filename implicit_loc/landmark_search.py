@@ -4,13 +4,13 @@ A landmark is looked for in a window about its projection: at the place whose de
 like its own. Where that is known to a fraction of a descriptor cell, so is the ray to it.
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from numpy.typing import NDArray
 
 from implicit_loc.camera import Camera
@@ -35,10 +35,6 @@ _LEAST_CURVATURE = 1e-6
 
 # The windows of most searches go no farther; those of landmarks at the border go beyond it.
 _USUAL_REACH = 6
-
-# Landmarks whose windows are copied at once: of the usual reach about a megabyte, which stays in
-# the cache and does not go back to the system each time.
-_WINDOWS_AT_ONCE = 25
 
 # Of thousands of landmarks hundreds are looked for: so many are tried at once, until that is met.
 _TRIED_AT_ONCE = 1000
@@ -92,15 +88,13 @@ class Sight:
     def padded(self, reach: int) -> tuple[SingleArray, NDArray[np.bool_]]:
         """Descriptors, and where something may be found, with a border of zeros.
 
+        Args:
+            reach: least width of the border.
+
         Returns:
-            (h + 2 reach, w + 2 reach, C), and the same without C.
+            (h + 2 border, w + 2 border, C), and the same without C.
         """
-        spare = _USUAL_REACH - reach
-        if spare < 0:
-            return self._with_border(reach)
-        descriptors, free = self._usually_padded
-        inner = slice(spare, -spare or None)
-        return descriptors[inner, inner], free[inner, inner]
+        return self._usually_padded if reach <= _USUAL_REACH else self._with_border(reach)
 
     @cached_property
     def _usually_padded(self) -> tuple[SingleArray, NDArray[np.bool_]]:
@@ -109,9 +103,7 @@ class Sight:
     def _with_border(self, width: int) -> tuple[SingleArray, NDArray[np.bool_]]:
         border = (width, width)
         free = np.ones(self.descriptors.shape[:2], bool) if self.ignored is None else ~self.ignored
-        # Windows are read by their place in memory.
-        descriptors = np.ascontiguousarray(self.descriptors)
-        return np.pad(descriptors, (border, border, (0, 0))), np.pad(free, border)
+        return np.pad(self.descriptors, (border, border, (0, 0))), np.pad(free, border)
 
 
 def look_for(sight: Sight, world_from_camera: FloatArray, search: Search) -> Cells | None:
@@ -214,28 +206,36 @@ def _likeness(
         Products of descriptors, (N, k, k); -inf where nothing may be found, or they are not
         finite.
     """
-    side, (count, channels) = 2 * reach + 1, own.shape
-    column, row = expected.T
+    side = 2 * reach + 1
     padded, free = sight.padded(reach)
-    # A row of a window is one piece of memory: much faster to copy than its places.
-    rows, columns = padded.shape[:2]
-    pieces = as_strided(
-        padded,
-        (rows, columns - side + 1, side * channels),
-        (*padded.strides[:2], padded.itemsize),
-        writeable=False,
-    )
-    likeness = np.empty((count, side * side), np.float32)
-    row_of_window = row[:, None] + np.arange(side)
-    with np.errstate(invalid='ignore', over='ignore'):  # what is not finite is left out below
-        for first in range(0, count, _WINDOWS_AT_ONCE):
-            some = slice(first, first + _WINDOWS_AT_ONCE)
-            windows = pieces[row_of_window[some], column[some, None]]
-            windows = windows.reshape(-1, side * side, channels)
-            np.matmul(windows, own[some, :, None], out=likeness[some, :, None])
-    inside = sliding_window_view(free, (side, side))[row, column].reshape(count, -1)
-    likeness[~(inside & np.isfinite(likeness))] = -np.inf
-    return likeness.reshape(count, side, side)
+    width = padded.shape[1]
+    border = (width - sight.descriptors.shape[1]) // 2
+    first = (expected[:, 1] + border - reach) * width + expected[:, 0] + border - reach
+    window = np.arange(side)[:, None] * width + np.arange(side)
+    places = first[:, None] + window.reshape(-1)
+    likeness = _products(own, padded.reshape(-1, own.shape[1]), places)
+    likeness[~(free.reshape(-1)[places] & np.isfinite(likeness))] = -np.inf
+    return likeness.reshape(-1, side, side)
+
+
+def _products(first: SingleArray, second: SingleArray, chosen: NDArray[np.intp]) -> SingleArray:
+    """Inner products of each row (N, C) with chosen ones (N, K) of other rows (P, C), (N, K).
+
+    A sparse product reads the rows where they lie; to gather them takes five times as long.
+    """
+    count, each = chosen.shape
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta state')
+        pattern = torch.sparse_csr_tensor(
+            torch.arange(0, count * each + 1, each),
+            torch.from_numpy(chosen.reshape(-1)),
+            torch.zeros(count * each),
+            (count, len(second)),
+            check_invariants=False,
+        )
+    columns = torch.from_numpy(second).t()
+    products = torch.sparse.sampled_addmm(pattern, torch.from_numpy(first), columns)
+    return products.values().numpy().reshape(count, each)
 
 
 def _peaks(likeness: SingleArray) -> tuple[FloatArray, NDArray[np.bool_]]:
@@ -247,14 +247,15 @@ def _peaks(likeness: SingleArray) -> tuple[FloatArray, NDArray[np.bool_]]:
         the landmark.
     """
     count, side = likeness.shape[:2]
-    flat = likeness.reshape(count, -1).astype(np.float64)
+    flat = likeness.reshape(count, -1)
     best = flat.argmax(axis=1)
     row, column = np.divmod(best, side)
     is_inner = (np.minimum(row, column) > 0) & (np.maximum(row, column) < side - 1)
     steps = np.array([0, -1, 1, -side, side])
     near = flat[np.arange(count)[:, None], np.where(is_inner, best, side + 1)[:, None] + steps]
     is_found = is_inner & np.isfinite(near).all(axis=1)
-    middle, left, right, above, below = np.where(is_found[:, None], near, 0).T
+    near = np.where(is_found[:, None], near, 0).astype(np.float64)
+    middle, left, right, above, below = near.T
 
     def fraction(before: FloatArray, after: FloatArray) -> FloatArray:
         curvature = before - 2 * middle + after
