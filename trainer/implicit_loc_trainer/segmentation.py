@@ -4,7 +4,8 @@ The weights come from a file of the user: nothing is downloaded.
 """
 
 import pickle
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models import segmentation as networks
 
 from implicit_loc import preprocessing
 from implicit_loc.errors import ImplicitLocError
 
-MODELS = (
-    'lraspp_mobilenet_v3_large',
-    'deeplabv3_mobilenet_v3_large',
-    'deeplabv3_resnet50',
-    'deeplabv3_resnet101',
-    'fcn_resnet50',
-    'fcn_resnet101',
-)
+# The auxiliary classifier serves training only; lraspp has none.
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    'lraspp_mobilenet_v3_large': networks.lraspp_mobilenet_v3_large,
+    'deeplabv3_mobilenet_v3_large': partial(networks.deeplabv3_mobilenet_v3_large, aux_loss=False),
+    'deeplabv3_resnet50': partial(networks.deeplabv3_resnet50, aux_loss=False),
+    'deeplabv3_resnet101': partial(networks.deeplabv3_resnet101, aux_loss=False),
+    'fcn_resnet50': partial(networks.fcn_resnet50, aux_loss=False),
+    'fcn_resnet101': partial(networks.fcn_resnet101, aux_loss=False),
+}
 
 # In the order of the networks' outputs.
 _VOC = (
@@ -83,19 +86,8 @@ class Segmenter:
         tensors = _read(weights)
         self.classes = _classes(weights, tensors)
         self._ignored = torch.tensor(_indices(self.classes, ignored), device=device)
-        # The auxiliary classifier serves training only; lraspp has none.
         tensors = {n: t for n, t in tensors.items() if not n.startswith('aux_classifier.')}
-        auxiliary = {} if model.startswith('lraspp') else {'aux_loss': False}
-        # torchvision takes seconds to import, and most evaluations need no masks.
-        from torchvision.models import get_model
-
-        network: nn.Module = get_model(
-            model,
-            weights=None,
-            weights_backbone=None,
-            num_classes=len(self.classes),
-            **auxiliary,
-        )
+        network = MODELS[model](weights=None, weights_backbone=None, num_classes=len(self.classes))
         try:
             network.load_state_dict(tensors, strict=True)
         except RuntimeError as error:

@@ -153,7 +153,6 @@ def _masks(
     arguments: argparse.Namespace, localizer: 'Localizer', samples: 'Sequence[Sample]'
 ) -> 'MaskSource':
     from implicit_loc_trainer.evaluation import masks
-    from implicit_loc_trainer.segmentation import Segmenter
 
     if arguments.segmentation is None:
         for option in ('segmentation_weights', 'ignore_classes'):
@@ -166,6 +165,9 @@ def _masks(
         raise ImplicitLocError('--masks and --segmentation exclude each other: give one')
     if arguments.segmentation_weights is None:
         raise ImplicitLocError('--segmentation needs --segmentation-weights FILE')
+    # torchvision takes seconds to import, and most evaluations need no masks.
+    from implicit_loc_trainer.segmentation import Segmenter
+
     classes = arguments.ignore_classes
     names = None if classes is None else [name.strip() for name in classes.split(',')]
     return masks.masks_of_network(

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from implicit_loc_trainer.datasets.images import find_mask
 from implicit_loc_trainer.datasets.sample import DataError, Sample
-from implicit_loc_trainer.segmentation import Segmenter
+
+if TYPE_CHECKING:
+    from implicit_loc_trainer.segmentation import Segmenter
 
 # Gives the pixels of a frame and its image to ignore, (H, W), True = ignore; None = none.
 MaskSource = Callable[[Sample, NDArray[np.uint8]], NDArray[np.bool_] | None]
@@ -41,6 +44,6 @@ def masks_of_folder(folder: Path, samples: Sequence[Sample]) -> MaskSource:
     return mask
 
 
-def masks_of_network(segmenter: Segmenter) -> MaskSource:
+def masks_of_network(segmenter: 'Segmenter') -> MaskSource:
     """Masks of the classes that a segmentation network ignores."""
     return lambda _, image: segmenter.mask(image)
