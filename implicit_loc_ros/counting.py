@@ -56,6 +56,7 @@ class Counts:
     by_consensus: int = 0
     overtaken: int = 0
     time_jumps: int = 0
+    standstills: int = 0
     without_transform: int = 0
     gate_reopened: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -73,7 +74,8 @@ class Summary:
         made_hz: images per second that the camera makes, judging by their stamps; 0 if unknown.
         images_come: whether any arrived within the window.
         camera_infos_come: likewise.
-        since_image_s: seconds since the last image, or since the activation.
+        since_image_s: seconds since the last image, a standstill, or the activation.
+        silent_since_standstill: whether no image has come since the process stood still.
         since_answer_s: seconds since the last published pose, or since the activation.
         first_image_s: seconds from the activation to the first image; None before.
         first_pose_s: seconds from the activation to the first published pose; None before.
@@ -88,6 +90,7 @@ class Summary:
     images_come: bool
     camera_infos_come: bool
     since_image_s: float
+    silent_since_standstill: bool
     since_answer_s: float
     first_image_s: float | None
     first_pose_s: float | None
@@ -106,6 +109,7 @@ class Statistics:
         self._last_error = ''
         self._started = time.monotonic()
         self._answered_at = self._image_at = self._started
+        self._silent_since_standstill = False
         self._first_image_s: float | None = None
         self._first_pose_s: float | None = None
         self._image_times: deque[tuple[float, int]] = deque()
@@ -116,6 +120,7 @@ class Statistics:
         with self._lock:
             self._counts.received += 1
             self._image_at = time.monotonic()
+            self._silent_since_standstill = False
             if self._first_image_s is None:
                 self._first_image_s = self._image_at - self._started
             self._image_times.append((self._image_at, stamp))
@@ -139,8 +144,15 @@ class Statistics:
         """Count a jump back in time; rates begin anew."""
         with self._lock:
             self._counts.time_jumps += 1
-            self._image_times.clear()
-            self._camera_info_times.clear()
+            self._forget_rates()
+
+    def stood_still(self) -> None:
+        """Count a standstill of the process; rates begin anew."""
+        with self._lock:
+            self._counts.standstills += 1
+            self._image_at = time.monotonic()
+            self._silent_since_standstill = True
+            self._forget_rates()
 
     def refused(self, reason: str, text: str) -> None:
         """Count an image without an answer; 'defect' is an error that nobody foresaw."""
@@ -198,12 +210,17 @@ class Statistics:
                 images_come=bool(self._image_times),
                 camera_infos_come=bool(self._camera_info_times),
                 since_image_s=now - self._image_at,
+                silent_since_standstill=self._silent_since_standstill,
                 since_answer_s=now - self._answered_at,
                 first_image_s=self._first_image_s,
                 first_pose_s=self._first_pose_s,
                 trust=self._trust,
                 last_error=self._last_error,
             )
+
+    def _forget_rates(self) -> None:
+        self._image_times.clear()
+        self._camera_info_times.clear()
 
     def _rates(self) -> tuple[float, float]:
         """Images per second: those that arrived, and those that the camera made."""

@@ -15,6 +15,7 @@ The message begins with a state, which is also a value of its own:
 | ERROR | LOST | why the last image has no pose |
 | ERROR | images came, and all of them were refused | the last reason |
 | WARN | no image for two seconds | the topic and how many publish on it |
+| WARN | the same, since the process stood still | that Fast DDS may have lost the camera |
 | WARN | images, but no CameraInfo | its topic |
 | WARN | a new map was refused; the old one is in use | the reason |
 | WARN | some images were refused, or a transform was missing | the last reason |
@@ -40,6 +41,8 @@ _FOR_LARGE_IMAGES = (
     'start the camera driver with config/fastdds_large_images.xml, let it publish reliably, or '
     'use compressed images'
 )
+# Rarely it listens on to shared memory that everybody else has given up (eProsima/Fast-DDS#5737).
+_AFTER_A_STANDSTILL = 'if the camera runs, Fast DDS has lost it: start the node anew'
 # Older poses come from another clock, or too late to steer by.
 _OLD_S = 1.0
 # Clocks that are synchronised over a network differ by less.
@@ -124,6 +127,8 @@ def _warning(summary: Summary, inputs: Inputs) -> str:
     second = summary.second
     if summary.since_image_s > _SILENCE_S:
         what = f'no image on {inputs.image_topic} ({inputs.image_publishers} publishers)'
+        if inputs.image_publishers and summary.silent_since_standstill:
+            return f'{what} since the process stood still: {_AFTER_A_STANDSTILL}'
         if inputs.image_publishers and summary.camera_infos_come:
             return (
                 f'{what}, though CameraInfo comes: are they lost on the way? {_FOR_LARGE_IMAGES}'
@@ -166,6 +171,7 @@ def _values(summary: Summary, inputs: Inputs) -> dict[str, str]:
         'poses without a transform': str(counts.without_transform),
         'last pose overruled': str(counts.gate_reopened),
         'jumps back in time': str(counts.time_jumps),
+        'standstills': str(counts.standstills),
         'time to the first image (s)': _seconds(summary.first_image_s),
         'time to the first pose (s)': _seconds(summary.first_pose_s),
         'last confidence': f'{trust.confidence:.3f}' if trust else '',

@@ -52,6 +52,7 @@ class Frames:
     """
 
     def __init__(self, node: Node, parameters: Parameters) -> None:
+        self._node = node
         self._parameters = parameters
         self._buffer: tf2_ros.Buffer | None = None
         if parameters.publishes_base:
@@ -71,6 +72,12 @@ class Frames:
         """Forget dynamic transforms: time jumped back, and newer ones would hide the new ones."""
         if self._buffer is not None:
             self._buffer.clear()
+
+    def renew(self) -> None:
+        """Subscribe anew; what is known stays known."""
+        if self._buffer is not None:
+            self._listener.unregister()
+            self._listener = tf2_ros.TransformListener(self._buffer, self._node)
 
     def publishable(
         self,

@@ -79,8 +79,9 @@ class LocalizationNode(ManagedNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Timers in wall time: diagnostics must not stop with a paused bag.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(_REPORT_PERIOD_S, self._report, clock=steady)
+        # After a standstill both are due: the review first, which tells the report's reason.
         self.create_timer(_REVIEW_PERIOD_S, self._review, clock=steady)
+        self.create_timer(_REPORT_PERIOD_S, self._report, clock=steady)
         threshold = JumpThreshold(
             min_forward=None,
             min_backward=Duration(nanoseconds=-BACKWARD_JUMP_NS),

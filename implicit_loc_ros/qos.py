@@ -73,13 +73,22 @@ class FittingSubscription(Generic[Message]):
         reliable = self._asked_for()
         if reliable is None or reliable == self.reliable:
             return
+        self.reliable = reliable
         # The old subscription lives until the publishers have discovered the new one: images
         # would be lost meanwhile.
-        self._part()
-        self.reliable = reliable
+        self._retire()
         self._overlap_ends = time.monotonic() + _OVERLAP_S
         self._stamps.clear()
-        self._retired, self._subscription = self._subscription, self._subscribe()
+
+    def renew(self) -> None:
+        """Subscribe anew, beginning with the newest message.
+
+        What a process has missed, a reliable Fast DDS subscription asks for after the publisher's
+        next heartbeat, 3 s by default, and it gives out nothing newer before.
+        """
+        self._retire()
+        # It would give out later what is old by then.
+        self._part()
 
     def destroy(self) -> None:
         """Unsubscribe."""
@@ -98,6 +107,11 @@ class FittingSubscription(Generic[Message]):
     def _may_part(self) -> bool:
         discovered = self._subscription.get_publisher_count() >= max(self.publisher_count(), 1)
         return discovered or time.monotonic() >= self._overlap_ends
+
+    def _retire(self) -> None:
+        """Let a new subscription follow the one in use, which is told to part later."""
+        self._part()
+        self._retired, self._subscription = self._subscription, self._subscribe()
 
     def _part(self) -> None:
         """From the subscription that does not fit any more."""

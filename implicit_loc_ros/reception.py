@@ -137,6 +137,11 @@ class Reception:
             self._statistics.refused('stale', 'time jumped before a CameraInfo came')
         self._callers.release()
 
+    def renew(self) -> None:
+        """Subscribe anew, beginning with the newest messages."""
+        self.images.renew()
+        self.camera_infos.renew()
+
     def destroy(self) -> None:
         """Unsubscribe."""
         self.images.destroy()

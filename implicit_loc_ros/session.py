@@ -9,6 +9,7 @@ from implicit_loc_ros.diagnostics import Inputs
 from implicit_loc_ros.maps import MapChoice
 from implicit_loc_ros.pipeline import Frame, Pipeline, Surroundings
 from implicit_loc_ros.reception import Reception, Ways
+from implicit_loc_ros.standstill import StandstillWatch
 from implicit_loc_ros.transforms import matrix_from_values
 from implicit_loc_ros.waiting_callers import LONGEST_WAIT_S
 from implicit_loc_ros.worker import NewestItemWorker
@@ -52,6 +53,7 @@ class Session:
             around.log,
             Ways(submit=lambda frame: self._current.worker.submit(frame), jumped=self.time_jumped),
         )
+        self._standstill = StandstillWatch()
 
     @property
     def enabled(self) -> bool:
@@ -102,7 +104,9 @@ class Session:
         self._around.log.info('map', f'the world of {choice.checkpoint} is placed anew')
 
     def review(self) -> None:
-        """What is due now and then: publishers, callers, the next map."""
+        """What is due now and then: a standstill, publishers, callers, the next map."""
+        if stood_s := self._standstill.review():
+            self._subscribe_anew(stood_s)
         self._reception.review()
         missing = self._reception.missing
         self._around.callers.expire(f'no {missing} within {LONGEST_WAIT_S:.0f} s')
@@ -116,6 +120,14 @@ class Session:
         self._around.statistics.time_jumped()
         self._around.frames.clear()
         self._around.log.warning('time jump', f'{what} jumped: starting anew')
+
+    def _subscribe_anew(self, stood_s: float) -> None:
+        """After a standstill: what was missed would hold up what is new."""
+        self._reception.renew()
+        self._around.frames.renew()
+        self._around.statistics.stood_still()
+        text = f'the process stood still for {stood_s:.1f} s: subscribed anew'
+        self._around.log.warning('standstill', text)
 
     def inputs(self, map_change: str) -> Inputs:
         """For a report."""

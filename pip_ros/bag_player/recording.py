@@ -45,21 +45,32 @@ class Recording:
     """An open recording; use it in a with statement.
 
     Args:
-        path: folder of a bag, or one .mcap or .db3 file.
+        path: folder of a bag, or one .mcap or .db3 file. A folder without metadata.yaml is that of
+            a recorder that was killed: its storage file is read, if there is one alone.
 
     Raises:
-        BagError: there is no bag at the path, or it cannot be read.
+        BagError: there is no bag at the path, it is empty, or it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._reader = Reader(path)
+            self._reader = Reader(_storage_of(path))
             self._reader.open()
         except FileNotFoundError as error:
             raise BagError(f'{path} is no rosbag2 recording: {error}') from error
+        except KeyError as error:
+            # Of a table of encodings.
+            raise BagError(
+                f'{path} cannot be read: it uses {error}, which rosbags does not know'
+            ) from error
         except _READ_ERRORS as error:
-            raise BagError(f'{path} cannot be read: {error}') from error
+            raise BagError(
+                f'{path} cannot be read: {_in_one_line(error)}. If its recorder was killed or the '
+                f'copy cut off: ros2 bag reindex {path} or, if that fails, mcap recover'
+            ) from error
+        if not self._reader.message_count:
+            raise BagError(f'{path} holds no message')
 
     def __enter__(self) -> 'Recording':
         return self
@@ -102,7 +113,7 @@ class Recording:
             for connection, stamp, data in self._reader.messages(wanted, start=start or None):
                 yield Message(connection.topic, stamp, bytes(data))
         except _READ_ERRORS as error:
-            raise BagError(f'{self.path} is damaged: {error}') from error
+            raise BagError(f'{self.path} is damaged: {_in_one_line(error)}') from error
 
 
 _READ_ERRORS = (
@@ -116,6 +127,25 @@ _READ_ERRORS = (
     struct.error,
     sqlite3.Error,
 )
+
+
+def _storage_of(path: Path) -> Path:
+    """What to read: the path, or the file of a folder that a recorder left without metadata."""
+    if not path.is_dir() or (path / 'metadata.yaml').is_file():
+        return path
+    files = sorted(file for file in path.iterdir() if file.suffix in ('.mcap', '.db3'))
+    if not files:
+        raise BagError(f'{path} is no rosbag2 recording: it has no metadata.yaml, .mcap or .db3')
+    if len(files) > 1:
+        raise BagError(
+            f'{path} has no metadata.yaml, which tells the order of its {len(files)} files: '
+            f'ros2 bag reindex {path}'
+        )
+    return files[0]
+
+
+def _in_one_line(error: Exception) -> str:
+    return ' '.join(str(error).split()).rstrip('.')
 
 
 def _topic(name: str, connections: list[Connection]) -> Topic:

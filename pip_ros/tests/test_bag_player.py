@@ -1,5 +1,6 @@
 """A recording is played over DDS: everything in it, in order, and at its pace."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
+from rosbags.rosbag2 import StoragePlugin, Writer
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
@@ -187,7 +189,39 @@ def test_single_storage_file_is_a_bag_too(mcap, listener: Listener, play):
     assert len(listener.images) == len(mcap.stamps)
 
 
+def changed(bag: Path, target: Path, metadata: str | None, files: int = 1) -> Path:
+    """Copy a bag with other metadata, or none, and its storage file so many times."""
+    target.mkdir()
+    source = next(file for file in bag.iterdir() if file.suffix in ('.mcap', '.db3'))
+    for number in range(files):
+        shutil.copy(source, target / f'room_{number}{source.suffix}')
+    if metadata is not None:
+        (target / 'metadata.yaml').write_text(metadata)
+    return target
+
+
+def test_bag_of_a_recorder_that_was_killed_is_played(
+    bag, tmp_path: Path, listener: Listener, play
+):
+    """It has no metadata yet, but its one storage file is whole."""
+    listener.hear(play(changed(bag.path, tmp_path / 'killed', None), '--rate', '4'))
+    assert tuple(listener.stamps()) == bag.stamps
+
+
+def test_encodings_that_rosbags_does_not_know_are_named(
+    mcap, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    storage = next(mcap.path.glob('*.mcap')).read_bytes()
+    other = tmp_path / 'other.mcap'
+    other.write_bytes(storage.replace(b'ros2msg', b'strange'))
+    assert main([str(other)]) == 1
+    assert "it uses 'strange', which rosbags does not know" in capsys.readouterr().err
+
+
 def test_known_errors_are_one_line(mcap, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    nothing = tmp_path / 'nothing'
+    with Writer(nothing, version=9, storage_plugin=StoragePlugin.MCAP):
+        pass
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'text.mcap').write_text('no bag')
     (tmp_path / 'text.db3').write_text('no bag')
@@ -196,7 +230,11 @@ def test_known_errors_are_one_line(mcap, tmp_path: Path, capsys: pytest.CaptureF
         ([str(tmp_path / 'empty')], 'no rosbag2 recording'),
         ([str(tmp_path / 'text.mcap')], 'cannot be read'),
         ([str(tmp_path / 'text.db3')], 'cannot be read'),
-        ([str(damaged(mcap.path, tmp_path))], 'cannot be read'),
+        ([str(damaged(mcap.path, tmp_path))], 'ros2 bag reindex'),
+        ([str(changed(mcap.path, tmp_path / 'no_yaml', 'a: ['))], 'while parsing'),
+        ([str(changed(mcap.path, tmp_path / 'no_metadata', ''))], 'Invalid bag metadata'),
+        ([str(changed(mcap.path, tmp_path / 'two', None, files=2))], 'the order of its 2 files'),
+        ([str(nothing)], 'holds no message'),
         ([str(mcap.path), '--topics', '/nothing'], '/nothing is not in'),
         ([str(mcap.path), '--start', '9'], 'ends after 0.500 s'),
         ([str(mcap.path), '--wait-for-subscribers', '--patience', '0.1'], 'nobody subscribed to'),

@@ -89,7 +89,7 @@ def _among_maps(parsed: argparse.Namespace) -> Course:
     ):
         maps = two_maps(parsed.checkpoint, Path(folder))
         robot.await_node(node)
-        return among_maps(robot, node, maps, parsed.count, _say)
+        return among_maps(robot, node, maps, parsed.count, parsed.latest, _say)
 
 
 def _node(parsed: argparse.Namespace, **parameters: str) -> AbstractContextManager[Child]:
@@ -148,6 +148,13 @@ def _parser() -> argparse.ArgumentParser:
         kind.add_argument(
             '--rate', metavar='HZ', type=positive, default=10.0, help='images per second'
         )
+        kind.add_argument(
+            '--latest',
+            metavar='S',
+            type=positive,
+            default=LONGEST_S,
+            help='a pose that comes later after its image, a fault or the last pose is a failure',
+        )
     swaps.add_argument('--count', metavar='N', type=count, default=50, help='how many changes')
     add = faults.add_argument
     add(
@@ -158,13 +165,6 @@ def _parser() -> argparse.ArgumentParser:
         help='no fault begins later, but every fault happens once',
     )
     add('--seed', metavar='N', type=int, default=0, help='of the order and length of the faults')
-    add(
-        '--latest',
-        metavar='S',
-        type=positive,
-        default=LONGEST_S,
-        help='a pose that comes later after its image, or after a fault, is a failure',
-    )
     add('--longest', metavar='S', type=positive, default=5.0, help='seconds that a fault lasts')
     add(
         '--only',

@@ -217,11 +217,6 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-# What a process has missed while it was stopped, Fast DDS repeats with the next heartbeat of a
-# reliable publisher, and gives out nothing newer before: every three seconds by default.
-INPUT_DELAYED_S = {'node_is_stopped': 3.0}
-
-
 def _expect(success: bool, what: str) -> None:
     if not success:
         raise ReplayError(f'the node refuses {what}')

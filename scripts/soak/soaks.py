@@ -14,7 +14,7 @@ from replay.child_process import Child
 from replay.errors import ReplayError
 
 from implicit_loc.checkpoint import load_checkpoint, save_described_anew
-from soak.faults import FAULTS, INPUT_DELAYED_S, Scene
+from soak.faults import FAULTS, Scene
 from soak.judging import (
     FloatArray,
     Memory,
@@ -116,7 +116,12 @@ def among_faults(
 
 
 def among_maps(
-    robot: Robot, node: Child, checkpoints: Sequence[Path], swaps: int, say: Say
+    robot: Robot,
+    node: Child,
+    checkpoints: Sequence[Path],
+    swaps: int,
+    latest_s: float,
+    say: Say,
 ) -> Course:
     """Change the map while images come.
 
@@ -125,6 +130,7 @@ def among_maps(
         node: active, with the first checkpoint and no alignment.
         checkpoints: of `two_maps`, in turns.
         swaps: how many.
+        latest_s: a longer pause between two poses is a failure.
         say: gets what happens.
 
     Raises:
@@ -154,9 +160,9 @@ def among_maps(
     course.failures += wrong_maps(maps_of(robot.sent, answers, offsets), len(offsets))
     pause = float(np.diff([answer.time for answer in answers]).max(initial=0.0))
     course.waits[_PAUSE] = [pause]
-    # Meanwhile the map before goes on.
-    if pause > max(course.waits[_SWAP], default=0.0):
-        course.failures.append(f'no pose came for {pause:.1f} s, longer than a change takes')
+    # While a map is loaded, the one before goes on.
+    if pause > latest_s:
+        course.failures.append(f'no pose came for {pause:.1f} s')
     _conclude(course, robot, node, memory, begin)
     return course
 
@@ -205,7 +211,7 @@ def _recover(
     begin = next(image.time for image in robot.sent.values() if image.number == first)
     assert at is not None
     course.waits.setdefault(what, []).append(at - begin)
-    if at - begin > latest_s + INPUT_DELAYED_S.get(what, 0.0):
+    if at - begin > latest_s:
         course.failures.append(f'the first pose after {what} came after {at - begin:.1f} s')
 
 

@@ -7,6 +7,7 @@ import pytest
 from implicit_loc_ros import counting
 from implicit_loc_ros.counting import Statistics, Trust
 
+SECOND = 1_000_000_000
 TRUST = Trust(confidence=0.9, deviation_m=0.02, deviation_rad=0.01)
 
 
@@ -31,3 +32,25 @@ def test_the_first_pose_is_timed_from_the_activation(monkeypatch: pytest.MonkeyP
         clock.now += 0.25
         statistics.answered(TRUST, {}, 0.02)
         assert found() == (2, 2.75)
+
+
+def test_images_missed_in_a_standstill_are_not_taken_for_lost_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(counting.time, 'monotonic', lambda: clock.now)
+    statistics = Statistics()
+
+    def film(seconds: float) -> None:
+        for _ in range(round(10 * seconds)):
+            clock.now += 0.1
+            statistics.image_received(round(clock.now * SECOND))
+
+    film(1)
+    clock.now += 3
+    statistics.stood_still()
+    assert statistics.summary().made_hz == 0
+    film(5)
+    summary = statistics.summary()
+    assert summary.counts.standstills == 1
+    assert summary.arrived_hz == pytest.approx(summary.made_hz) == pytest.approx(10)

@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,19 +20,9 @@ pytest.importorskip('tf2_ros', reason='tf2_ros is not installed')
 from geometry_msgs.msg import TransformStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from node_process import start_node
 from sensor_msgs.msg import CompressedImage
 from tf2_msgs.msg import TFMessage
-
-
-def start_node(log: Path, namespace: str, **parameters: str) -> 'subprocess.Popen[bytes]':
-    arguments = ['--ros-args', '-r', f'__ns:={namespace}']
-    # The confidence of a network that was never trained is as it happens.
-    own = {'device': 'cpu', 'runtime': 'eager', 'threads': '1', 'min_confidence': '0.0'}
-    for name, value in {**own, **parameters}.items():
-        arguments += ['-p', f'{name}:={value}']
-    command = [sys.executable, '-m', 'implicit_loc_ros.localization_node', *arguments]
-    with log.open('wb') as file:
-        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
 
 
 def end(process: 'subprocess.Popen[bytes]', number: int) -> int:

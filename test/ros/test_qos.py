@@ -85,6 +85,27 @@ def test_a_subscription_lives_until_the_next_one_is_discovered() -> None:
     assert not graph.subscriptions
 
 
+def test_a_renewed_subscription_is_a_new_one_alone() -> None:
+    graph: Any = Graph(known=True)
+    fitting: FittingSubscription[Any] = FittingSubscription(graph, object, 'image', print)
+    (first,) = graph.subscriptions
+    fitting.renew()
+    (second,) = graph.subscriptions
+    assert second is not first
+    assert second.reliable == first.reliable
+    fitting.review()
+    assert graph.subscriptions == [second]
+
+
+def test_renewing_ends_a_replacement_that_is_under_way() -> None:
+    graph: Any = Graph()
+    fitting: FittingSubscription[Any] = FittingSubscription(graph, object, 'image', print)
+    graph.known = True
+    fitting.review()
+    fitting.renew()
+    assert [s.reliable for s in graph.subscriptions] == [True]
+
+
 def test_one_that_is_never_discovered_does_not_keep_the_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
