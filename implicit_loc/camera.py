@@ -26,10 +26,10 @@ DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
 }
 
 # A ray that does not project back to its pixel within this is outside of the model's range.
-_ROUND_TRIP_TOLERANCE_PX = 0.1
+ROUND_TRIP_TOLERANCE_PX = 0.1
 
 # Unit-depth rays cannot express directions at 90 degrees; wider ones are masked well before.
-_WIDEST_RAY_RAD = math.radians(85.0)
+WIDEST_RAY_RAD = math.radians(85.0)
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Camera:
             rays[:, :2], valid = _undistort_polynomial(self, flat)
         if self.distortion_model != 'none':
             error = np.linalg.norm(self.project(np.nan_to_num(rays)) - flat, axis=-1)
-            valid &= error < _ROUND_TRIP_TOLERANCE_PX
+            valid &= error < ROUND_TRIP_TOLERANCE_PX
         rays[~valid] = np.nan
         return rays.reshape(*np.shape(pixels)[:-1], 3)
 
@@ -255,12 +255,12 @@ def _undistort_equidistant(
     k1, k2, k3, k4 = camera.distortion
     distorted = (pixels - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
     radius = np.linalg.norm(distorted, axis=-1)
-    theta = np.minimum(radius, _WIDEST_RAY_RAD)
+    theta = np.minimum(radius, WIDEST_RAY_RAD)
     for _ in range(30):
         square = theta * theta
         value = theta * (1 + square * (k1 + square * (k2 + square * (k3 + square * k4))))
         slope = 1 + square * (3 * k1 + square * (5 * k2 + square * (7 * k3 + square * 9 * k4)))
         step = (value - radius) / np.where(np.abs(slope) < 1e-6, 1e-6, slope)
-        theta = np.clip(theta - step, 0.0, _WIDEST_RAY_RAD)
+        theta = np.clip(theta - step, 0.0, WIDEST_RAY_RAD)
     scale = np.where(radius > 1e-9, np.tan(theta) / np.maximum(radius, 1e-9), 1.0)
-    return distorted * scale[:, None], theta < _WIDEST_RAY_RAD
+    return distorted * scale[:, None], theta < WIDEST_RAY_RAD

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from implicit_loc.arrays import Constant
 from implicit_loc.camera import Camera
 from implicit_loc.errors import AlignmentError
 from implicit_loc.network import SceneGeometry
@@ -18,6 +19,8 @@ _DEGENERATE = 1e-6
 
 # Spread below which all points count as one, square metres.
 _ONE_POINT_M2 = 1e-12
+
+OPTICAL_AXIS = Constant(np.array([0.0, 0.0, 1.0]))
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def cells_of_prediction(
     Returns:
         Cells with B = 1. A cell that the camera's model has no ray for has weight zero.
     """
-    rays, visible = _rays(camera, stride)
+    rays, visible = rays_of_cells(camera, stride)
     precise = geometry.map(lambda array: array.astype(np.float64))
     with np.errstate(invalid='ignore'):  # `usable_cells` drops what is not finite
         camera_points = precise.camera_points(rays.reshape(precise.world_points.shape))
@@ -80,7 +83,7 @@ def cells_of_prediction(
 
 
 @lru_cache(maxsize=16)
-def _rays(camera: Camera, stride: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def rays_of_cells(camera: Camera, stride: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Rays (N, 3) of all cells, and which of them the camera's model covers."""
     rays = camera.rays(stride).reshape(-1, 3).astype(np.float64)
     visible = np.asarray(np.isfinite(rays).all(axis=-1))
@@ -116,28 +119,37 @@ def usable_cells(cells: Cells) -> Cells:
     fewest = int(usable.sum(dim=-1).min())
     if fewest < 3:
         raise AlignmentError(f'{fewest} cells have weight: a pose needs three')
-    cleaned = Cells(
-        torch.where(usable[..., None], cells.world_points, 0),
-        torch.where(usable[..., None], cells.camera_points, 0),
-        torch.where(usable[..., None], cells.rays, cells.rays.new_tensor((0.0, 0.0, 1.0))),
-        torch.where(usable, cells.weights, 0),
-        cells.focal_length,
-    )
-    _require_spread(cleaned)
+    cleaned = only(cells, usable)
+    if not fixes_rotation(covariance_of_clouds(cleaned)).all():
+        raise AlignmentError(
+            'the predicted points lie on a line or in one point: they do not fix a rotation'
+        )
     return cleaned
 
 
-def _require_spread(cells: Cells) -> None:
-    """Refuse clouds whose alignment is not determined (Kabsch 1976)."""
+def only(cells: Cells, usable: Tensor) -> Cells:
+    """The cells, those that are not usable (B, N) as `usable_cells` leaves them."""
+    return Cells(
+        torch.where(usable[..., None], cells.world_points, 0),
+        torch.where(usable[..., None], cells.camera_points, 0),
+        torch.where(usable[..., None], cells.rays, OPTICAL_AXIS.like(cells.rays)),
+        torch.where(usable, cells.weights, 0),
+        cells.focal_length,
+    )
+
+
+def covariance_of_clouds(cells: Cells) -> Tensor:
+    """Of world and camera points, weighted, (B, 3, 3), float64, m2."""
     shares = (cells.weights / cells.weights.sum(dim=-1, keepdim=True))[..., None].double()
     world, camera = (
         points - (shares * points).sum(dim=-2, keepdim=True)
         for points in (cells.world_points.double(), cells.camera_points.double())
     )
-    covariance = (shares * world).mT @ camera
+    return (shares * world).mT @ camera
+
+
+def fixes_rotation(covariance: Tensor) -> Tensor:
+    """Whether clouds of a covariance (B, 3, 3) determine their alignment (Kabsch 1976), (B,)."""
     first, second, third = torch.linalg.svdvals(covariance).unbind(dim=-1)
     fixed = second + torch.det(covariance).sign() * third > _DEGENERATE * first
-    if not (fixed & (first > _ONE_POINT_M2)).all():
-        raise AlignmentError(
-            'the predicted points lie on a line or in one point: they do not fix a rotation'
-        )
+    return fixed & (first > _ONE_POINT_M2)

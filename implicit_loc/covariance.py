@@ -8,12 +8,15 @@ covariance, Liang and Zeger 1986): a bias that part of the image shares counts i
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from implicit_loc.arrays import Array, may_leave_torch, to_numpy, to_torch
 from implicit_loc.cells import Cells
+from implicit_loc.regions import regional_sums
 from implicit_loc.robust_cost import DEFAULT_COST, CostOptions, cell_equations
 
 FloatArray = NDArray[np.float64]
@@ -26,10 +29,6 @@ FLOOR_ROTATION_RAD = 0.0017
 LARGEST_TRANSLATION_M = 1000.0
 LARGEST_ROTATION_RAD = math.pi
 
-# Regions of about 40 px of a 240 px image: errors of cells farther apart than that are nearly
-# independent.
-_ROWS, _COLUMNS = 6, 8
-
 # Few regions tell the whole 6x6 shape only roughly: so much of it is that of independent cells.
 _MODEL_SHARE = 0.3
 
@@ -41,6 +40,18 @@ _NO_INFORMATION = 1e-10
 
 _FLOOR = np.repeat([FLOOR_TRANSLATION_M, FLOOR_ROTATION_RAD], 3)
 _LARGEST = np.repeat([LARGEST_TRANSLATION_M, LARGEST_ROTATION_RAD], 3)
+
+
+class RegionalEquations(NamedTuple):
+    """What a covariance follows from.
+
+    Attributes:
+        gradients: of the regions' shares of the cost, (K, 6).
+        information: of all cells, (6, 6).
+    """
+
+    gradients: Array
+    information: Array
 
 
 def pose_covariance(
@@ -63,11 +74,45 @@ def pose_covariance(
         (6, 6): x y z, then rotation about the fixed axes X Y Z of the world; m2 and rad2.
         Symmetric and positive definite, whatever the cells hold.
     """
-    gradients, information = _regional_equations(cells, world_from_camera, options)
-    seen = _camera_covariance(gradients, information)
+    equations = regional_equations(with_weight(cells), world_from_camera, options)
+    found = RegionalEquations(*(part.numpy() for part in equations))
+    return covariance_of(found, world_from_camera[0].double().numpy(), factors, doubt)
+
+
+def covariance_of(
+    equations: RegionalEquations,
+    world_from_camera: FloatArray,
+    factors: tuple[float, float],
+    doubt: float = 1.0,
+) -> FloatArray:
+    """As `pose_covariance`, of equations on the host and a pose (4, 4)."""
+    seen = _camera_covariance(*equations)
     # A step (rho, phi) in the camera frame moves the pose by -R rho and turns it by -R phi.
-    turn = doubt * np.kron(np.eye(2), world_from_camera[0, :3, :3].double().numpy())
+    turn = np.zeros((6, 6))
+    turn[:3, :3] = turn[3:, 3:] = doubt * world_from_camera[:3, :3]
     return calibrated(turn @ seen @ turn.T, factors)
+
+
+def regional_equations(
+    cells: Cells, world_from_camera: Tensor, options: CostOptions = DEFAULT_COST
+) -> RegionalEquations:
+    """The regions' gradients and the information of one image's cells; nothing waits for the host.
+
+    Args:
+        cells: B = 1, on any device; where not finite, without weight.
+        world_from_camera: (1, 4, 4).
+        options: of the cost whose curvature counts.
+
+    Returns:
+        Tensors in float64.
+    """
+    gradients, information = cell_equations(world_from_camera, cells, options)
+    parts = gradients[0].double().mT, cells.rays[0, :, :2], cells.weights[0] > 0
+    if may_leave_torch(*parts):
+        summed = to_torch(regional_sums(*(to_numpy(part) for part in parts)))
+    else:
+        summed = regional_sums(*parts)
+    return RegionalEquations(summed, information[0].double())
 
 
 def calibrated(covariance: FloatArray, factors: tuple[float, float]) -> FloatArray:
@@ -85,19 +130,8 @@ def uncalibrated(covariance: FloatArray, factors: tuple[float, float]) -> FloatA
     return raw
 
 
-def _regional_equations(
-    cells: Cells, world_from_camera: Tensor, options: CostOptions
-) -> tuple[FloatArray, FloatArray]:
-    """Gradients (K, 6) of the regions' shares of the cost, and the information (6, 6) of all."""
-    cells = _with_weight(cells)
-    gradients, information = cell_equations(world_from_camera, cells, options)
-    order, starts = _regions(cells.rays[0, :, :2].numpy())
-    regional = np.add.reduceat(gradients[0].double().numpy()[:, order], starts, axis=1)
-    return regional.T, information[0].double().numpy()
-
-
-def _with_weight(cells: Cells) -> Cells:
-    """Those of one image that count: the others have no place in it, or not where they look."""
+def with_weight(cells: Cells) -> Cells:
+    """Those of one image that count: the others cost time, and are nowhere in it."""
     used = cells.weights[0] > 0
     if used.all() or not used.any():
         return cells
@@ -108,29 +142,6 @@ def _with_weight(cells: Cells) -> Cells:
         cells.weights[:, used],
         cells.focal_length,
     )
-
-
-def _regions(tangents: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Cells of a 6 x 8 grid of regions of equally many cells.
-
-    Args:
-        tangents: x and y of the cells' rays, (N, 2), N > 0.
-
-    Returns:
-        The cells in the order of the regions, (N,), and where in it each of them begins; of fewer
-        cells than regions, those that have one.
-    """
-    x, y = tangents.T
-    row = np.empty(len(tangents), np.intp)
-    row[np.argsort(y, kind='stable')] = np.repeat(np.arange(_ROWS), _split(len(tangents), _ROWS))
-    sizes = np.concatenate([_split(size, _COLUMNS) for size in _split(len(tangents), _ROWS)])
-    sizes = sizes[sizes > 0]
-    return np.lexsort((x, row)), np.cumsum(sizes) - sizes
-
-
-def _split(count: int, parts: int) -> NDArray[np.intp]:
-    """Sizes of parts (parts,) that differ by one at most."""
-    return count // parts + (np.arange(parts) < count % parts)
 
 
 def _camera_covariance(gradients: FloatArray, information: FloatArray) -> FloatArray:

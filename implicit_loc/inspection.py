@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from implicit_loc.camera import cell_pixels
 from implicit_loc.landmark_alignment import sighting
 from implicit_loc.landmark_search import Landmarks, Sight
-from implicit_loc.localizer import PoseEstimate
+from implicit_loc.pose_estimate import PoseEstimate
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,17 @@ class LandmarksSeen:
 
 
 def landmarks_seen(estimate: PoseEstimate, landmarks: Landmarks) -> LandmarksSeen:
-    """Look once more for the landmarks that a pose should see; takes a few milliseconds.
+    """The landmarks that a pose should see, as a last look for them finds them.
+
+    Where no GPU has had that look, it takes a few milliseconds.
 
     Args:
         estimate: of the image.
         landmarks: of the map.
     """
+    if estimate.landmarks_found is not None:
+        rows = estimate.landmarks_found
+        return LandmarksSeen(rows[:, :2], rows[:, 2] > 0)
     descriptors = estimate.geometry.descriptors
     found = None
     if descriptors is not None:

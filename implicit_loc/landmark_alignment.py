@@ -19,10 +19,10 @@ from implicit_loc.refinement import RefinementOptions, refine
 
 # Covers what a first pose is usually wrong by; where it finds little, the widest search goes three
 # times as far, which costs several times as much.
-_WIDE_SEARCH, _WIDEST_SEARCH = Search(6, 200), Search(16, 200)
+WIDE_SEARCH, _WIDEST_SEARCH = Search(6, 200), Search(16, 200)
 # Nearer to the truth, smaller windows exclude more wrong places, other landmarks are in sight, and
 # more of them cost no more.
-_CLOSER_SEARCHES = (Search(4, 200), Search(2, 800))
+CLOSER_SEARCHES = (Search(4, 200), Search(2, 800))
 
 # A pose by which the landmarks of one band of the image agree may turn about that band: repeated,
 # the wide search finds the others, too. Most poses need one or two.
@@ -33,7 +33,7 @@ _MOST_WIDE_SEARCHES = 5
 AGREEMENT_TANGENT = 3.0 / 263.0
 
 # Of all landmarks that were looked for: with less, a farther search is worth its time.
-_CLEAR_SHARE = 0.15
+CLEAR_SHARE = 0.15
 
 # With fewer, the image is blurred, dark, half hidden or taken from where the map was not: those
 # that are found are then wrong together, by more than they differ from each other.
@@ -42,7 +42,7 @@ _USUAL_SHARE = 0.5
 # What chance alone does not bring, and of how many at least: images of other places, of noise and
 # upside down came to 0.08, frames of redkitchen to 0.18 or more.
 LEAST_AGREEING_SHARE = 0.12
-_FEWEST_LOOKED_FOR = 100
+FEWEST_LOOKED_FOR = 100
 
 # Landmarks have a place in the image, and no depth of their own.
 LANDMARK_COST = RefinementOptions(use_depth=False, weight_exponent=0.0)
@@ -74,12 +74,17 @@ class LandmarkPose:
     @property
     def is_clear(self) -> bool:
         """Whether so many agree that a farther search would hardly find more."""
-        return self.share >= _CLEAR_SHARE
+        return self.share >= CLEAR_SHARE
 
     @property
     def doubt(self) -> float:
         """How many times worse the pose is than the differences of the landmarks tell."""
-        return max(1.0, _USUAL_SHARE / max(self.share, LEAST_AGREEING_SHARE))
+        return doubt_of(self.share)
+
+
+def doubt_of(share: float) -> float:
+    """As `LandmarkPose.doubt`, of a share of agreeing landmarks."""
+    return max(1.0, _USUAL_SHARE / max(share, LEAST_AGREEING_SHARE))
 
 
 def align_to_landmarks(sight: Sight, start: Tensor) -> LandmarkPose | None:
@@ -115,13 +120,13 @@ def align_nearby(sight: Sight, pose: Tensor) -> LandmarkPose | None:
     The pose is that to which wide and then closer searches lead; None where they leave the map.
     """
     for _ in range(_MOST_WIDE_SEARCHES):
-        wide = _look(sight, pose, _WIDE_SEARCH)
+        wide = _look(sight, pose, WIDE_SEARCH)
         if wide is None:
             return None
         last, pose = pose, refine(pose, wide, LANDMARK_COST).world_from_camera
-        if float(_shifts(last, pose, wide).median()) < AGREEMENT_TANGENT:
+        if float(shifts(last, pose, wide).median()) < AGREEMENT_TANGENT:
             break
-    for search in _CLOSER_SEARCHES:
+    for search in CLOSER_SEARCHES:
         closer = _look(sight, pose, search)
         if closer is None:
             return None
@@ -131,7 +136,7 @@ def align_nearby(sight: Sight, pose: Tensor) -> LandmarkPose | None:
         return None
     _, agrees = judged
     agreeing = int(agrees.sum())
-    return LandmarkPose(pose, closest, agreeing, agreeing / max(len(agrees), _FEWEST_LOOKED_FOR))
+    return LandmarkPose(pose, closest, agreeing, agreeing / max(len(agrees), FEWEST_LOOKED_FOR))
 
 
 def sighting(sight: Sight, world_from_camera: Tensor) -> tuple[Cells, Tensor] | None:
@@ -143,20 +148,20 @@ def sighting(sight: Sight, world_from_camera: Tensor) -> tuple[Cells, Tensor] | 
     """
     # Small windows would agree with any pose that they lie about, and those about the start with
     # what was fitted to them.
-    judged = _look(sight, world_from_camera, _WIDE_SEARCH)
-    return None if judged is None else (judged, _agrees(world_from_camera, judged))
+    judged = _look(sight, world_from_camera, WIDE_SEARCH)
+    return None if judged is None else (judged, agreeing_landmarks(world_from_camera, judged))
 
 
 def _look(sight: Sight, world_from_camera: Tensor, search: Search) -> Cells | None:
     return look_for(sight, world_from_camera[0].numpy(), search)
 
 
-def _shifts(first: Tensor, second: Tensor, cells: Cells) -> Tensor:
+def shifts(first: Tensor, second: Tensor, cells: Cells) -> Tensor:
     """How far apart two poses see the landmarks, as tangents, (N,)."""
     return (_tangents(first, cells) - _tangents(second, cells)).norm(dim=-1)
 
 
-def _agrees(world_from_camera: Tensor, cells: Cells) -> Tensor:
+def agreeing_landmarks(world_from_camera: Tensor, cells: Cells) -> Tensor:
     """Which landmarks of one image a pose sees on their rays, (N,) bool."""
     offsets = (_tangents(world_from_camera, cells) - cells.rays[0, :, :2]).norm(dim=-1)
     return (offsets < AGREEMENT_TANGENT) & (cells.weights[0] > 0)

@@ -27,11 +27,11 @@ LEAST_DEPTH_M = 0.2
 
 # A landmark looks like itself from about where it was seen: within this angle of the mean
 # direction, and this factor of the mean distance.
-_WIDEST_ANGLE_COSINE = 0.7
-_LARGEST_RATIO = 1.7
+WIDEST_ANGLE_COSINE = 0.7
+LARGEST_RATIO = 1.7
 
 # What changes less from place to place has no peak, of likenesses up to 2.
-_LEAST_CURVATURE = 1e-6
+LEAST_CURVATURE = 1e-6
 
 # The windows of most searches go no farther; those of landmarks at the border go beyond it.
 _USUAL_REACH = 6
@@ -166,15 +166,15 @@ def _in_sight_of(
     seen = offsets @ world_from_camera[:3, :3]
     x, y, depth = seen.T
     # Beyond its field of view, a distortion model may fold the world back into the image.
-    in_front = (depth > LEAST_DEPTH_M) & (np.hypot(x, y) < _widest_tangent(camera) * depth)
+    in_front = (depth > LEAST_DEPTH_M) & (np.hypot(x, y) < widest_tangent(camera) * depth)
     candidates = np.flatnonzero(in_front)
     offsets, known_from = offsets[candidates], landmarks.distances[tried][candidates]
     distances = np.linalg.norm(offsets, axis=-1)
     towards_camera = -np.einsum('ij,ij->i', offsets, landmarks.directions[tried][candidates])
     like_itself = (
-        (towards_camera > _WIDEST_ANGLE_COSINE * distances)
-        & (distances < _LARGEST_RATIO * known_from)
-        & (known_from < _LARGEST_RATIO * distances)
+        (towards_camera > WIDEST_ANGLE_COSINE * distances)
+        & (distances < LARGEST_RATIO * known_from)
+        & (known_from < LARGEST_RATIO * distances)
     )
     candidates = candidates[like_itself]
     seen = seen[candidates]
@@ -185,7 +185,7 @@ def _in_sight_of(
 
 
 @lru_cache(maxsize=16)
-def _widest_tangent(camera: Camera) -> float:
+def widest_tangent(camera: Camera) -> float:
     """Of the angles between the optical axis and the rays of a camera, the largest one's."""
     rays = camera.rays(STRIDE)
     return float(np.nan_to_num(np.hypot(rays[..., 0], rays[..., 1])).max())
@@ -259,7 +259,7 @@ def _peaks(likeness: SingleArray) -> tuple[FloatArray, NDArray[np.bool_]]:
 
     def fraction(before: FloatArray, after: FloatArray) -> FloatArray:
         curvature = before - 2 * middle + after
-        peaked = curvature < -_LEAST_CURVATURE
+        peaked = curvature < -LEAST_CURVATURE
         return np.asarray((before - after) / np.where(peaked, 2 * curvature, np.inf))
 
     peak = np.stack([column + fraction(left, right), row + fraction(above, below)], axis=-1)

@@ -3,7 +3,7 @@
 import math
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,51 +14,24 @@ from implicit_loc import landmark_search, preprocessing, uncertainty
 from implicit_loc.camera import Camera
 from implicit_loc.cells import cells_of_prediction
 from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint
-from implicit_loc.confidence import Evidence
+from implicit_loc.device_solving import Outcome
 from implicit_loc.errors import AlignmentError, CameraError
 from implicit_loc.landmark_search import Landmarks, Sight
 from implicit_loc.network import SceneGeometry, SceneNetwork
-from implicit_loc.runtimes import Execution, RuntimeStatus, select_device
+from implicit_loc.pose_estimate import PoseEstimate
+from implicit_loc.runtimes import (
+    Execution,
+    Prediction,
+    RuntimeStatus,
+    Solving,
+    select_device,
+)
 from implicit_loc.solvers import DEFAULT_SOLVER, require_solver, solve
-from implicit_loc.uncertainty import ResidualStatistics
 
-FloatArray = NDArray[np.float64]
+__all__ = ['Localizer', 'PoseEstimate']
 
 # A wider or narrower image than in training shows the network cells that it never saw.
 _ASPECT_TOLERANCE = 0.1
-
-
-@dataclass(frozen=True)
-class PoseEstimate:
-    """Where the camera was, and how sure that is.
-
-    Attributes:
-        world_from_camera: (4, 4), metres, optical frame.
-        first_pose: world_from_camera of the closed form that the pose was refined from, on
-            cells, on landmarks or on both; without refinement the same pose.
-        used_consensus: whether the pose comes from the robust fallback, directly or by way of
-            landmarks.
-        covariance: (6, 6) of the camera's pose: x y z, then rotation about the fixed axes
-            X Y Z of the world frame; m2 and rad2.
-        confidence: in [0, 1].
-        evidence: what the confidence follows from.
-        residuals: agreement of the predicted clouds under the pose.
-        geometry: the prediction: world points (h, w, 3), depth (h, w), weights (h, w).
-        camera: intrinsics of the network's input, to which the cells belong.
-        timings: seconds of 'preprocessing', 'network', 'alignment', 'refinement', 'consensus',
-            'landmarks', 'uncertainty' (those that were needed) and 'total'.
-    """
-
-    world_from_camera: FloatArray
-    first_pose: FloatArray
-    used_consensus: bool
-    covariance: FloatArray
-    confidence: float
-    evidence: Evidence
-    residuals: ResidualStatistics
-    geometry: SceneGeometry[NDArray[np.float32]]
-    camera: Camera
-    timings: dict[str, float]
 
 
 class Localizer:
@@ -99,10 +72,16 @@ class Localizer:
         self.solver = solver
         self.description = description
         self.device = select_device(device)
-        self.landmarks = _landmarks_on_host(network, description)
+        self.landmarks = landmarks_on_host(network)
         self._network = network.eval()
         self._execution = Execution(
-            self._network, description.input_height, self.device, runtime, threads, checkpoint
+            self._network,
+            description.input_height,
+            self.device,
+            runtime,
+            threads,
+            checkpoint,
+            Solving(self.landmarks) if solver == DEFAULT_SOLVER else None,
         )
 
     @classmethod
@@ -185,8 +164,12 @@ class Localizer:
             AlignmentError: the prediction does not determine a pose.
         """
         start = time.perf_counter()
-        geometry, timings = self._predict_timed(image, camera)
-        estimate = self.solve(geometry, camera, mask)
+        predicted = self._predict_timed(image, camera, solved=mask is None)
+        if predicted.outcome is None:
+            estimate = self.solve(predicted.geometry, camera, mask)
+        else:
+            estimate = self._concluded(predicted.geometry, predicted.outcome, camera)
+        timings = predicted.timings
         total = {'total': time.perf_counter() - start}
         return replace(estimate, timings=timings | estimate.timings | total)
 
@@ -237,6 +220,28 @@ class Localizer:
             timings=solution.timings | timings,
         )
 
+    def _concluded(
+        self, geometry: SceneGeometry[NDArray[np.float32]], outcome: Outcome, camera: Camera
+    ) -> PoseEstimate:
+        """As `solve`, where the pose has come with the prediction."""
+        start = time.perf_counter()
+        facts = outcome.facts()
+        assessment = uncertainty.conclude(facts, self.description)
+        seconds = time.perf_counter() - start
+        return PoseEstimate(
+            world_from_camera=facts.world_from_camera,
+            first_pose=facts.first_pose,
+            used_consensus=False,
+            covariance=assessment.covariance,
+            confidence=assessment.confidence,
+            evidence=assessment.evidence,
+            residuals=assessment.residuals,
+            geometry=geometry,
+            camera=preprocessing.input_camera(camera, self.description.input_height),
+            timings={'uncertainty': seconds},
+            landmarks_found=outcome.landmarks_found,
+        )
+
     def _sight(
         self,
         geometry: SceneGeometry[NDArray[np.float32]],
@@ -257,17 +262,17 @@ class Localizer:
         self, image: NDArray[np.uint8], camera: Camera
     ) -> SceneGeometry[NDArray[np.float32]]:
         """The network's geometry alone, without a pose; arguments and errors as `localize`."""
-        return self._predict_timed(image, camera)[0]
+        return self._predict_timed(image, camera, solved=False).geometry
 
-    def _predict_timed(
-        self, image: NDArray[np.uint8], camera: Camera
-    ) -> tuple[SceneGeometry[NDArray[np.float32]], dict[str, float]]:
+    def _predict_timed(self, image: NDArray[np.uint8], camera: Camera, solved: bool) -> Prediction:
         start = time.perf_counter()
         preprocessing.check_image(image, camera)
         self._check_aspect(camera)
         checked = time.perf_counter() - start
-        geometry, timings = self._execution.predict(image, camera)
-        return geometry, timings | {'preprocessing': checked + timings['preprocessing']}
+        predicted = self._execution.predict(image, camera, solved=solved)
+        preprocessed = checked + predicted.timings['preprocessing']
+        timings = predicted.timings | {'preprocessing': preprocessed}
+        return predicted._replace(timings=timings)
 
     def _check_aspect(self, camera: Camera) -> None:
         trained = self.description.training_camera
@@ -278,13 +283,12 @@ class Localizer:
             )
 
 
-def _landmarks_on_host(
-    network: SceneNetwork, description: CheckpointDescription
-) -> Landmarks | None:
+def landmarks_on_host(network: SceneNetwork) -> Landmarks | None:
+    """The landmarks of a map as the host looks for them; None where it has none."""
     found = network.landmarks
     if found is None:
         return None
-    centre = np.array(description.network.scene_centre)
+    centre = np.array(network.config.scene_centre)
     return Landmarks(
         positions=found.positions.cpu().double().numpy() + centre,
         descriptors=found.descriptors.cpu().float().numpy(),

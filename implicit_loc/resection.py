@@ -6,11 +6,13 @@ result depends on no guess, and the cost of a step not on the number of points.
 """
 
 import itertools
-from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from implicit_loc.arrays import Constant
 from implicit_loc.poses import rigid_transform, skew
 
 # Gauss-Newton steps from every start, which tell the basins apart, and Newton steps in the best.
@@ -54,7 +56,7 @@ def resect(world_points: Tensor, rays: Tensor, weights: Tensor) -> Tensor:
     variance = (shares * centred.square().sum(dim=-1)).sum(dim=-1)
     size = torch.where(variance > _TINY, variance, 1).sqrt()[:, None, None]
     form, position = _reduce(centred / size, unit, shares)
-    starts = _start_rotations(str(form.device)).expand(len(form), -1, -1, -1)
+    starts = _STARTS.like(form).expand(len(form), -1, -1, -1)
     rotations = _minimise(form, starts, _STEPS, exact_curvature=False)
     best = _best(form, position, rotations)
     rotation = _minimise(form, best[:, None], _POLISHING_STEPS, exact_curvature=True)[:, 0]
@@ -127,8 +129,7 @@ def _minimise(form: Tensor, rotations: Tensor, steps: int, exact_curvature: bool
 
 def _moved(rotation: Tensor) -> Tensor:
     """A rotation and its derivatives about the three axes, row by row, (..., 4, 9)."""
-    generators = _generators(str(rotation.device))
-    return (generators @ rotation[..., None, :, :]).flatten(-2)
+    return (_GENERATORS.like(rotation) @ rotation[..., None, :, :]).flatten(-2)
 
 
 def _turn(rotation: Tensor, vector: Tensor) -> Tensor:
@@ -162,23 +163,20 @@ def _invert(matrix: Tensor) -> Tensor:
     return cofactors / safe[..., None, None]
 
 
-@lru_cache(maxsize=8)
-def _start_rotations(device: str) -> Tensor:
-    """The 24 rotations that map the axes onto each other, (24, 3, 3), float64.
+def _rotations_of_axes() -> NDArray[np.float64]:
+    """The 24 rotations that map the axes onto each other, (24, 3, 3).
 
     No rotation is farther than 62.8 degrees from one of them.
     """
     found = []
     for order in itertools.permutations(range(3)):
         for signs in itertools.product((1.0, -1.0), repeat=3):
-            matrix = torch.diag(torch.tensor(signs, dtype=torch.float64))[list(order)]
-            if torch.det(matrix) > 0:
+            matrix = np.diag(signs)[list(order)]
+            if np.linalg.det(matrix) > 0:
                 found.append(matrix)
-    return torch.stack(found).to(device)
+    return np.stack(found)
 
 
-@lru_cache(maxsize=8)
-def _generators(device: str) -> Tensor:
-    """The identity, and the skew matrices of the three axes, (4, 3, 3), float64."""
-    identity = torch.eye(3, dtype=torch.float64)
-    return torch.cat([identity[None], skew(identity)]).to(device)
+_STARTS = Constant(_rotations_of_axes())
+# The identity, and the skew matrices of the three axes.
+_GENERATORS = Constant(np.concatenate([np.eye(3)[None], skew(torch.eye(3)).double().numpy()]))

@@ -82,16 +82,16 @@ def solve(cells: Cells, solver: str, sight: Sight | None = None) -> Solution:
     require_solver(solver)
     usable = usable_cells(cells)
     solution = SOLVERS[solver](usable, sight)
-    if not _is_pose(solution.world_from_camera):
+    if not is_pose(solution.world_from_camera):
         raise AlignmentError('the predicted points determine no pose: it would not be rigid')
     has_landmarks = solution.on_landmarks is not None and solution.on_landmarks.is_found
     # Landmarks are seen in front of the camera: what the cells say against that is their error.
-    if not has_landmarks and _mostly_behind(solution.world_from_camera, usable):
+    if not has_landmarks and mostly_behind(solution.world_from_camera, usable).any():
         raise AlignmentError('most of the predicted points lie behind the camera')
     return solution
 
 
-def _is_pose(world_from_camera: Tensor) -> bool:
+def is_pose(world_from_camera: Tensor) -> bool:
     """Whether all are finite and turn without bending."""
     rotation = world_from_camera[:, :3, :3]
     identity = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
@@ -99,11 +99,11 @@ def _is_pose(world_from_camera: Tensor) -> bool:
     return bool(is_rigid & world_from_camera.isfinite().all())
 
 
-def _mostly_behind(world_from_camera: Tensor, cells: Cells) -> bool:
-    """Whether in one of the images most of the weight lies behind the camera."""
+def mostly_behind(world_from_camera: Tensor, cells: Cells) -> Tensor:
+    """Whether most of the weight of an image lies behind the camera, (B,) bool."""
     seen = transform_points(invert(world_from_camera), cells.world_points)
     in_front = (cells.weights * (seen[..., 2] > 0)).sum(dim=-1)
-    return bool((in_front < cells.weights.sum(dim=-1) / 2).any())
+    return in_front < cells.weights.sum(dim=-1) / 2
 
 
 def require_solver(name: str) -> None:
@@ -137,8 +137,11 @@ def _weighted(cells: Cells) -> Tensor:
     return align(cells.world_points, cells.camera_points, cells.weights)
 
 
-def _refined(cells: Cells, _: Sight | None = None) -> Solution:
-    """Refinement from the closed form, with or without depth, that fits better."""
+def solve_refined(cells: Cells, _: Sight | None = None) -> Solution:
+    """Refinement from the closed form, with or without depth, that fits better.
+
+    Nothing waits for the host.
+    """
     start = time.perf_counter()
     rigid = _weighted(cells)
     resected = resect(cells.world_points, cells.rays, cells.weights)
@@ -151,7 +154,7 @@ def _refined(cells: Cells, _: Sight | None = None) -> Solution:
 
 def _robust(cells: Cells, _: Sight | None = None) -> Solution:
     """Refinement, and consensus where too few cells agree with what it gave."""
-    solution = _refined(cells)
+    solution = solve_refined(cells)
     refined = solution.world_from_camera
     start = time.perf_counter()
     # The only decision on the host: most images need no fallback, which costs several times more.
@@ -216,7 +219,7 @@ SOLVERS: dict[str, Solver] = {
     'weighted': _single(_weighted),
     'rigid_ransac': _single(rigid_ransac),
     'pnp_ransac': _single(pnp_ransac),
-    'refined': _refined,
+    'refined': solve_refined,
     'robust': _robust,
     'landmarks': _on_landmarks,
 }

@@ -1,20 +1,38 @@
-"""What every runtime is: a uint8 image and its camera in, geometry on the host out."""
+"""What every runtime is: a uint8 image and its camera in, a prediction on the host out."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from implicit_loc.camera import Camera
+from implicit_loc.device_solving import Outcome
 from implicit_loc.errors import ImplicitLocError
+from implicit_loc.landmark_search import Landmarks
 from implicit_loc.network import SceneGeometry, SceneNetwork
 from implicit_loc.preprocessing import ByteImage
 
 Geometry = SceneGeometry[NDArray[np.float32]]
 Timings = dict[str, float]
+
+
+class Prediction(NamedTuple):
+    """What a runtime makes of an image.
+
+    Attributes:
+        geometry: on the host; nothing overwrites it.
+        timings: seconds of 'preprocessing' and 'network'.
+        outcome: of solving for the pose, where a runtime has done so as part of its work and
+            needed no decision of the host; the geometry is then without descriptors.
+    """
+
+    geometry: Geometry
+    timings: Timings
+    outcome: Outcome | None = None
 
 
 class RuntimeUnavailableError(ImplicitLocError):
@@ -36,6 +54,17 @@ class RuntimeStatus:
 
 
 @dataclass(frozen=True)
+class Solving:
+    """What a runtime needs to solve for poses, too, with the default solver.
+
+    Attributes:
+        landmarks: of the map; None where it has none.
+    """
+
+    landmarks: Landmarks | None
+
+
+@dataclass(frozen=True)
 class Task:
     """What a runtime is to execute, and where.
 
@@ -46,6 +75,7 @@ class Task:
         device: where PyTorch executes it.
         threads: of the CPU.
         checkpoint: that the network comes from; None where it comes from no file.
+        solving: None where nobody wants more than predictions.
     """
 
     network: SceneNetwork
@@ -54,6 +84,7 @@ class Task:
     device: torch.device
     threads: int
     checkpoint: Path | None = None
+    solving: Solving | None = None
 
 
 class Runtime(ABC):
@@ -65,7 +96,7 @@ class Runtime(ABC):
         """What executes the images of the newest camera; any thread may ask."""
 
     @abstractmethod
-    def predict(self, image: ByteImage, camera: Camera) -> tuple[Geometry, Timings]:
+    def predict(self, image: ByteImage, camera: Camera, *, solved: bool = False) -> Prediction:
         """Execute the network; compiles nothing, whatever the camera.
 
         The first image of a size may take longer: what was compiled for it once is opened.
@@ -73,10 +104,7 @@ class Runtime(ABC):
         Args:
             image: RGB, (H, W, 3), of the camera's size.
             camera: of the image.
-
-        Returns:
-            The geometry, which nothing overwrites, and the seconds of 'preprocessing' and
-            'network'.
+            solved: whether the pose is wanted, of a runtime that can solve for it.
 
         Raises:
             RuntimeUnavailableError: what executes it has failed.

@@ -1,26 +1,27 @@
-"""CUDA graph: the way from the uint8 image in pinned memory to the geometry, captured once.
+"""CUDA graph: the way from the uint8 image in pinned memory to the pose, captured once.
 
-One upload, one download and no word from the host in between: what an image costs the host is one
-copy into pinned memory, one launch and one wait.
+One upload, one small download and no word from the host in between: what an image costs the host
+is one copy into pinned memory, one launch, one wait, and what follows from the numbers that came.
 """
 
 import time
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from implicit_loc import preprocessing
 from implicit_loc.camera import Camera
-from implicit_loc.network import SceneNetwork
+from implicit_loc.device_solving import DeviceSolver, Outcome
 from implicit_loc.preprocessing import ByteImage
-from implicit_loc.runtimes import agreement, packing
+from implicit_loc.runtimes import agreement
 from implicit_loc.runtimes.base import (
-    Geometry,
+    Prediction,
     Runtime,
     RuntimeStatus,
     RuntimeUnavailableError,
     Task,
-    Timings,
     versioned,
 )
 from implicit_loc.runtimes.device_failures import device_failures
@@ -28,8 +29,8 @@ from implicit_loc.runtimes.device_network import DeviceNetwork, fill
 from implicit_loc.runtimes.eager import EagerRuntime
 from implicit_loc.runtimes.half_precision import half_precision_copy
 
-# Of the image and of the network's input.
-_Sizes = tuple[int, int, int, int]
+# Of the image and of the network's input, and the distortion model, whose arithmetic is captured.
+_Sizes = tuple[int, int, int, int, str]
 # A camera driver that switches between a few modes finds all of them captured.
 _MOST_GRAPHS = 4
 # cuDNN tries its algorithms in the first run, and libraries begin to exist.
@@ -37,7 +38,7 @@ _RUNS_BEFORE_CAPTURE = 3
 
 
 class CudaGraphRuntime(Runtime):
-    """One captured graph per size of image and input; eager PyTorch for sizes without one.
+    """One captured graph per size and distortion model; eager PyTorch where there is none.
 
     Args:
         task: what to execute.
@@ -60,18 +61,24 @@ class CudaGraphRuntime(Runtime):
         self._name = versioned('torch', torch.__version__, f'CUDA graph on {device}')
         self._graphs: dict[_Sizes, _Graph] = {}
         self._reasons: dict[_Sizes, str] = {}
+        # Why poses are left to the host.
+        self._unsolved = ''
         self._wanted: Camera | None = None
         self._newest: _Sizes | None = None
 
     @property
     def status(self) -> RuntimeStatus:
         """See Runtime."""
-        if self._newest is None or self._newest in self._graphs:
-            return RuntimeStatus(self._name)
+        # The thread of the images changes it meanwhile.
+        newest = self._newest
+        graph = self._graphs.get(newest) if newest else None
+        if newest is None or graph is not None:
+            left_to_host = graph is not None and not graph.solves
+            return RuntimeStatus(self._name, self._unsolved if left_to_host else '')
         waiting = 'no graph is captured for images of this size yet: warming up does it'
-        return replace(self._eager.status, note=self._reasons.get(self._newest, waiting))
+        return replace(self._eager.status, note=self._reasons.get(newest, waiting))
 
-    def predict(self, image: ByteImage, camera: Camera) -> tuple[Geometry, Timings]:
+    def predict(self, image: ByteImage, camera: Camera, *, solved: bool = False) -> Prediction:
         """See Runtime.
 
         Raises:
@@ -81,13 +88,13 @@ class CudaGraphRuntime(Runtime):
         graph = self._graphs.get(self._newest)
         with device_failures(self._task.device):
             if graph is not None:
-                return graph.run(image, resized.focal_length)
+                return graph.run(image, resized, solved)
             if self._newest not in self._reasons:
                 self._wanted = camera
             return self._eager.predict(image, camera)
 
     def prepare(self, camera: Camera, *, export: bool = True) -> None:
-        """See Runtime; capturing takes less than a second and exports nothing.
+        """See Runtime; capturing takes about a second and exports nothing.
 
         Raises:
             RuntimeUnavailableError: the device fails.
@@ -96,10 +103,10 @@ class CudaGraphRuntime(Runtime):
         if self._newest in self._graphs:
             return
         with device_failures(self._task.device):
-            graph = _Graph(self._network, self._task.device, camera, resized)
+            graph = self._captured(camera, resized)
             noise = agreement.noise_image(camera)
-            expected = self._eager.predict(noise, camera)[0]
-            found = graph.run(noise, resized.focal_length)[0]
+            expected = self._eager.predict(noise, camera).geometry
+            found = graph.run(noise, resized, solved=False).geometry
         try:
             agreement.require_agreement(self._name, found, expected, agreement.HALF_PRECISION)
         except RuntimeUnavailableError as error:
@@ -109,6 +116,20 @@ class CudaGraphRuntime(Runtime):
             self._graphs.pop(next(iter(self._graphs)))
         self._graphs[self._newest] = graph
 
+    def _captured(self, camera: Camera, resized: Camera) -> '_Graph':
+        """The graph of a size; where solving cannot be captured, that of the prediction alone."""
+        device = self._task.device
+        if self._task.solving is not None:
+            stride = self._network.config.stride
+            solver = DeviceSolver(resized, stride, self._task.solving.landmarks)
+            module = DeviceNetwork(self._network, camera, resized, solver)
+            try:
+                with device_failures(device):
+                    return _Graph(module, resized, device)
+            except RuntimeUnavailableError as error:
+                self._unsolved = f'the CPU solves for the poses: in a CUDA graph, {error}'
+        return _Graph(DeviceNetwork(self._network, camera, resized), resized, device)
+
     def settle(self) -> None:
         """See Runtime."""
         camera, self._wanted = self._wanted, None
@@ -117,18 +138,17 @@ class CudaGraphRuntime(Runtime):
 
     def _sizes(self, camera: Camera) -> tuple[Camera, _Sizes]:
         resized = preprocessing.input_camera(camera, self._task.input_height)
-        return resized, (camera.width, camera.height, resized.width, resized.height)
+        sizes = (camera.width, camera.height, resized.width, resized.height)
+        return resized, (*sizes, camera.distortion_model)
 
 
 class _Graph:
     """The captured graph of one size, with its memory on both sides."""
 
-    def __init__(
-        self, network: SceneNetwork, device: torch.device, camera: Camera, resized: Camera
-    ) -> None:
+    def __init__(self, module: DeviceNetwork, camera: Camera, device: torch.device) -> None:
         self._device = device
-        self._module = DeviceNetwork(network, camera, resized).to(device)
-        self._upload = torch.zeros(self._module.upload_bytes, dtype=torch.uint8).pin_memory()
+        self._module, self._camera = module.to(device), camera
+        self._upload = torch.zeros(module.upload_bytes, dtype=torch.uint8).pin_memory()
         self._on_device = torch.empty_like(self._upload, device=device)
         stream = torch.cuda.Stream(device)
         # Which carries what has just been moved to the device.
@@ -139,7 +159,7 @@ class _Graph:
         with torch.inference_mode(), torch.cuda.device(device), fastest:
             with torch.cuda.stream(stream):
                 for _ in range(_RUNS_BEFORE_CAPTURE):
-                    packed = self._compute()
+                    packed, descriptors = self._compute()
             stream.synchronize()
             self._download = torch.empty(packed.shape).pin_memory()
             self._graph = torch.cuda.CUDAGraph()
@@ -148,21 +168,53 @@ class _Graph:
                 self._graph, stream=stream, capture_error_mode='thread_local'
             )
             with capture:
-                self._download.copy_(self._compute(), non_blocking=True)
+                packed, descriptors = self._compute()
+                self._download.copy_(packed, non_blocking=True)
+        self._descriptors = descriptors
+        if descriptors is not None:
+            self._descriptor_download = torch.empty(descriptors.shape).pin_memory()
 
-    def _compute(self) -> torch.Tensor:
+    @property
+    def solves(self) -> bool:
+        """Whether poses come down, too."""
+        return self._module.solver is not None
+
+    def _compute(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         self._on_device.copy_(self._upload, non_blocking=True)
         return self._module(self._on_device)
 
-    def run(self, image: ByteImage, focal_length: float) -> tuple[Geometry, Timings]:
-        """Image and focal length at the network's size -> geometry, seconds."""
+    def run(self, image: ByteImage, resized: Camera, solved: bool) -> Prediction:
+        """Predict on an image, with the camera at the network's size.
+
+        Args:
+            image: of the size that was captured.
+            resized: another one than before costs the tables of its rays.
+            solved: whether the pose is wanted.
+        """
         start = time.perf_counter()
-        fill(self._upload.numpy(), image, focal_length)
+        fill(self._upload.numpy(), image, resized.focal_length)
         prepared = time.perf_counter()
         with torch.cuda.device(self._device):
+            self._use(resized)
             self._graph.replay()
             torch.cuda.current_stream().synchronize()
-        # The next image overwrites what came down.
-        geometry = packing.unpack(self._download.numpy().copy(), self._module.shapes)
+            # The next image overwrites what came down.
+            geometry, parts = self._module.read(self._download.numpy().copy())
+            outcome = None if parts is None else Outcome(parts, resized.focal_length)
+            if not (solved and outcome is not None and outcome.is_decided):
+                geometry, outcome = replace(geometry, descriptors=self._brought_down()), None
         timings = {'preprocessing': prepared - start, 'network': time.perf_counter() - prepared}
-        return geometry, timings
+        return Prediction(geometry, timings, outcome)
+
+    def _use(self, resized: Camera) -> None:
+        if resized != self._camera and self._module.solver is not None:
+            self._module.solver.camera.use(resized)
+        self._camera = resized
+
+    def _brought_down(self) -> NDArray[np.float32] | None:
+        """The descriptors of the newest image."""
+        if self._descriptors is None:
+            return None
+        self._descriptor_download.copy_(self._descriptors, non_blocking=True)
+        torch.cuda.current_stream().synchronize()
+        return self._descriptor_download.numpy().copy()

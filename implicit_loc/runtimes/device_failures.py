@@ -9,7 +9,7 @@ from implicit_loc.runtimes.base import RuntimeUnavailableError
 
 # CUDA and its libraries raise RuntimeErrors and subclasses that differ between versions of
 # PyTorch; all name whose failure it was.
-_FAILING = ('CUDA', 'cuDNN', 'CUDNN', 'CUBLAS', 'cuBLAS', 'NVML')
+_FAILING = ('CUDA', 'cuDNN', 'CUDNN', 'CUBLAS', 'cuBLAS', 'CUSOLVER', 'cusolver', 'NVML')
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from implicit_loc.preprocessing import ByteImage
 from implicit_loc.runtimes import packing
 from implicit_loc.runtimes.base import (
     Geometry,
+    Prediction,
     Runtime,
     RuntimeStatus,
     Task,
-    Timings,
     versioned,
 )
 from implicit_loc.runtimes.device_failures import device_failures
@@ -54,8 +54,8 @@ class EagerRuntime(Runtime):
     def settle(self) -> None:
         """Nothing to compile."""
 
-    def predict(self, image: ByteImage, camera: Camera) -> tuple[Geometry, Timings]:
-        """See Runtime."""
+    def predict(self, image: ByteImage, camera: Camera, *, solved: bool = False) -> Prediction:
+        """See Runtime; poses are left to the host."""
         start = time.perf_counter()
         size = preprocessing.input_camera(camera, self._input_height)
         resized = preprocessing.resize(image, size.width, size.height)
@@ -63,7 +63,7 @@ class EagerRuntime(Runtime):
         with device_failures(self._device):
             geometry = self._execute(resized, size.focal_length)
         timings = {'preprocessing': prepared - start, 'network': time.perf_counter() - prepared}
-        return geometry, timings
+        return Prediction(geometry, timings)
 
     def _execute(self, resized: ByteImage, focal_length: float) -> Geometry:
         with torch.inference_mode(), torch.autocast('cuda', enabled=self._on_cuda):

@@ -14,12 +14,12 @@ from implicit_loc.errors import ImplicitLocError
 from implicit_loc.network import SceneNetwork
 from implicit_loc.preprocessing import ByteImage
 from implicit_loc.runtimes.base import (
-    Geometry,
+    Prediction,
     Runtime,
     RuntimeStatus,
     RuntimeUnavailableError,
+    Solving,
     Task,
-    Timings,
     on_host,
 )
 from implicit_loc.runtimes.cuda_graph import CudaGraphRuntime
@@ -55,6 +55,7 @@ class Execution:
         threads: bound for PyTorch, in the whole process, and for ONNX Runtime; None for what
             PyTorch has.
         checkpoint: that the network comes from; exports are kept next to it.
+        solving: for runtimes that solve for poses, too; None where none are wanted.
 
     Raises:
         ImplicitLocError: there is no such runtime, or the number of threads makes no sense.
@@ -68,6 +69,7 @@ class Execution:
         runtime: str = AUTO,
         threads: int | None = None,
         checkpoint: Path | None = None,
+        solving: Solving | None = None,
     ) -> None:
         if runtime not in CHOICES:
             raise ImplicitLocError(
@@ -81,7 +83,7 @@ class Execution:
         # Nothing can be copied from a GPU that has failed.
         host_network = network if on_cpu else copy.deepcopy(network).cpu()
         count = torch.get_num_threads()
-        self._task = Task(network, host_network, input_height, device, count, checkpoint)
+        self._task = Task(network, host_network, input_height, device, count, checkpoint, solving)
         self._asked = runtime
         self._choose()
 
@@ -91,9 +93,9 @@ class Execution:
         status = self._runtime.status
         return replace(status, note='; '.join(filter(None, [*self._reasons, status.note])))
 
-    def predict(self, image: ByteImage, camera: Camera) -> tuple[Geometry, Timings]:
+    def predict(self, image: ByteImage, camera: Camera, *, solved: bool = False) -> Prediction:
         """See Runtime; fails only if eager PyTorch on the CPU does."""
-        return self._insisting(lambda runtime: runtime.predict(image, camera))
+        return self._insisting(lambda runtime: runtime.predict(image, camera, solved=solved))
 
     def prepare(self, camera: Camera, *, export: bool = True) -> None:
         """See Runtime; first tries again what was missing or has failed."""

@@ -12,12 +12,11 @@ from implicit_loc.camera import Camera
 from implicit_loc.preprocessing import ByteImage
 from implicit_loc.runtimes import agreement, onnx_files
 from implicit_loc.runtimes.base import (
-    Geometry,
+    Prediction,
     Runtime,
     RuntimeStatus,
     RuntimeUnavailableError,
     Task,
-    Timings,
     on_host,
 )
 from implicit_loc.runtimes.eager import EagerRuntime
@@ -82,8 +81,8 @@ class OnnxRuntime(Runtime):
             return RuntimeStatus(session.name, self._not_kept)
         return replace(self._eager.status, note=self._reasons.get(size, ''))
 
-    def predict(self, image: ByteImage, camera: Camera) -> tuple[Geometry, Timings]:
-        """See Runtime."""
+    def predict(self, image: ByteImage, camera: Camera, *, solved: bool = False) -> Prediction:
+        """See Runtime; poses are left to the host."""
         start = time.perf_counter()
         wanted = preprocessing.input_camera(camera, self._task.input_height)
         self._newest = size = (wanted.width, wanted.height)
@@ -94,7 +93,7 @@ class OnnxRuntime(Runtime):
         prepared = time.perf_counter()
         geometry = session.run(resized, wanted.focal_length)
         timings = {'preprocessing': prepared - start, 'network': time.perf_counter() - prepared}
-        return geometry, timings
+        return Prediction(geometry, timings)
 
     def prepare(self, camera: Camera, *, export: bool = True) -> None:
         """See Runtime."""
@@ -213,7 +212,7 @@ class OnnxRuntime(Runtime):
         """On this machine, with this provider; it is also the first run, which is slow."""
         resized = preprocessing.input_camera(camera, self._task.input_height)
         noise = agreement.noise_image(resized)
-        expected = self._eager.predict(noise, resized)[0]
+        expected = self._eager.predict(noise, resized).geometry
         found = session.run(noise, resized.focal_length)
         on_cpu = self._provider == CPU_PROVIDER
         tolerance = agreement.SINGLE_PRECISION if on_cpu else agreement.HALF_PRECISION

@@ -20,7 +20,12 @@ WORLD_FROM_CAMERA[:3, 3] = (5.0, -2.0, 1.0)
 def estimate(camera_points: np.ndarray) -> Any:
     world = camera_points @ WORLD_FROM_CAMERA[:3, :3].T + WORLD_FROM_CAMERA[:3, 3]
     geometry = SimpleNamespace(world_points=world.astype(np.float32), depth=world[..., 2])
-    return SimpleNamespace(world_from_camera=WORLD_FROM_CAMERA, geometry=geometry, camera=CAMERA)
+    return SimpleNamespace(
+        world_from_camera=WORLD_FROM_CAMERA,
+        geometry=geometry,
+        camera=CAMERA,
+        landmarks_found=None,
+    )
 
 
 def test_a_point_on_the_ray_of_its_cell_has_no_error() -> None:
@@ -63,10 +68,20 @@ def test_landmarks_are_seen_where_they_are_and_those_elsewhere_do_not_agree(
     place = make_place(wrong=wrong)
     geometry = SimpleNamespace(descriptors=place.sight.descriptors)
     pose, camera = place.world_from_camera[0].numpy(), place.sight.camera
-    shown: Any = SimpleNamespace(world_from_camera=pose, geometry=geometry, camera=camera)
+    shown: Any = SimpleNamespace(
+        world_from_camera=pose, geometry=geometry, camera=camera, landmarks_found=None
+    )
     seen = landmarks_seen(shown, place.sight.landmarks)
     assert seen.agree.mean() == pytest.approx(1.0 - wrong, abs=0.15)
     nearest = np.linalg.norm(seen.pixels[:, None] - place.pixels, axis=-1).min(axis=1)
     assert np.median(nearest[seen.agree]) < 0.5
     geometry.descriptors = None
     assert not len(landmarks_seen(shown, place.sight.landmarks).agree)
+
+
+def test_what_a_gpu_has_found_is_not_looked_for_again() -> None:
+    shown: Any = SimpleNamespace(landmarks_found=np.array([[3.0, 4.0, 1.0], [5.0, 6.5, 0.0]]))
+    nothing: Any = None
+    seen = landmarks_seen(shown, nothing)
+    assert seen.pixels.tolist() == [[3.0, 4.0], [5.0, 6.5]]
+    assert seen.agree.tolist() == [True, False]

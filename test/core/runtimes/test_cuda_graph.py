@@ -13,9 +13,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from implicit_loc import preprocessing
 from implicit_loc.camera import Camera
+from implicit_loc.device_solving import DeviceSolver
+from implicit_loc.landmark_alignment import WIDE_SEARCH
+from implicit_loc.localizer import landmarks_on_host
 from implicit_loc.network import NetworkConfig, SceneNetwork
 from implicit_loc.runtimes import agreement
-from implicit_loc.runtimes.base import Task
+from implicit_loc.runtimes.base import Solving, Task
 from implicit_loc.runtimes.cuda_graph import CudaGraphRuntime
 from implicit_loc.runtimes.device_network import DeviceNetwork
 from implicit_loc.runtimes.eager import EagerRuntime
@@ -26,11 +29,13 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='there is n
 HEIGHT = 60
 CAMERA = Camera(160, 120, 131.0, 131.0, 79.5, 59.5)
 WIDE = Camera(200, 120, 131.0, 131.0, 99.5, 59.5)
+BENT = Camera(160, 120, 131.0, 131.0, 79.5, 59.5, 'plumb_bob', (-0.2, 0.05, 0.0, 0.0))
+FISHEYE = Camera(160, 120, 75.0, 75.0, 79.5, 59.5, 'equidistant', (0.02, -0.01, 0.0, 0.0))
 
 
-def _network(camera_output: str = 'depth') -> SceneNetwork:
+def _network(camera_output: str = 'depth', landmarks: int = 40) -> SceneNetwork:
     torch.manual_seed(0)
-    layout = NetworkConfig(decoder_channels=16, landmarks=3, camera_output=camera_output)
+    layout = NetworkConfig(decoder_channels=16, landmarks=landmarks, camera_output=camera_output)
     return SceneNetwork(layout).eval()
 
 
@@ -40,33 +45,63 @@ def _image(camera: Camera, seed: int) -> np.ndarray:
 
 
 def _runtime() -> CudaGraphRuntime:
-    network = _network()
-    return CudaGraphRuntime(Task(network, _network(), HEIGHT, torch.device('cuda:0'), 1))
+    network, device = _network(), torch.device('cuda:0')
+    solving = Solving(landmarks_on_host(network))
+    return CudaGraphRuntime(Task(network, _network(), HEIGHT, device, 1, solving=solving))
 
 
 def _expected(image: np.ndarray, camera: Camera) -> agreement.Geometry:
     host = _network()
     runtime = EagerRuntime(Task(host, host, HEIGHT, torch.device('cpu'), 1))
-    return runtime.predict(image, camera)[0]
+    return runtime.predict(image, camera).geometry
 
 
-@pytest.mark.parametrize('camera_output', ['depth', 'points'])
-@pytest.mark.parametrize('camera', [CAMERA, WIDE])
-def test_what_is_captured_never_waits_for_the_host(camera_output: str, camera: Camera) -> None:
-    """On a GPU that is only pretended: there, numbers cannot be read, nor devices be mixed."""
+def _module(camera: Camera, network: SceneNetwork) -> DeviceNetwork:
+    """What is captured."""
     resized = preprocessing.input_camera(camera, HEIGHT)
-    module = DeviceNetwork(half_precision_copy(_network(camera_output)), camera, resized)
-    state = dict(itertools.chain(module.named_parameters(), module.named_buffers()))
+    solver = DeviceSolver(resized, network.config.stride, landmarks_on_host(network))
+    return DeviceNetwork(half_precision_copy(network), camera, resized, solver)
+
+
+def _on_pretended_gpu(module: DeviceNetwork) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Call it within FakeTensorMode."""
+    state = itertools.chain(module.named_parameters(), module.named_buffers())
+    pretended = {
+        name: torch.empty(tensor.shape, dtype=tensor.dtype, device='cuda')
+        for name, tensor in state
+    }
+    upload = torch.empty(module.upload_bytes, dtype=torch.uint8, device='cuda')
+    return torch.func.functional_call(module, pretended, (upload,))
+
+
+@pytest.mark.parametrize(
+    ('camera', 'camera_output', 'landmarks'),
+    [
+        (CAMERA, 'depth', 40),
+        (WIDE, 'points', 0),
+        (BENT, 'points', 40),
+        (FISHEYE, 'depth', 40),
+    ],
+)
+def test_what_is_captured_never_waits_for_the_host(
+    camera: Camera, camera_output: str, landmarks: int
+) -> None:
+    """On a GPU that is only pretended: there, numbers cannot be read, nor devices be mixed.
+
+    From the bytes of the image to the numbers that pose, covariance and confidence follow from.
+    """
+    module = _module(camera, _network(camera_output, landmarks))
     with FakeTensorMode(), torch.inference_mode():
-        pretended = {
-            name: torch.empty(tensor.shape, dtype=tensor.dtype, device='cuda')
-            for name, tensor in state.items()
-        }
-        upload = torch.empty(module.upload_bytes, dtype=torch.uint8, device='cuda')
-        packed = torch.func.functional_call(module, pretended, (upload,))
+        packed, descriptors = _on_pretended_gpu(module)
     assert packed.device.type == 'cuda'
     assert packed.dtype == torch.float32
-    assert packed.numel() == sum(int(np.prod(shape)) for shape in module.shapes.values())
+    assert (descriptors is None) == (landmarks == 0)
+    geometry, parts = module.read(np.zeros(packed.shape, np.float32))
+    rows, columns = geometry.depth.shape
+    assert (rows, columns) == (-(-HEIGHT // 8), -(-HEIGHT * camera.width // camera.height // 8))
+    assert parts is not None
+    assert parts.gradients.shape == (48, 6)
+    assert len(parts.found) == (0 if landmarks == 0 else WIDE_SEARCH.most)
 
 
 @needs_gpu
@@ -77,7 +112,7 @@ def test_a_graph_predicts_what_the_host_would() -> None:
     assert 'CUDA graph on cuda:0' in runtime.status.name
     assert runtime.status.note == ''
     images = [_image(CAMERA, seed) for seed in range(3)]
-    found = [runtime.predict(image, CAMERA)[0] for image in images]
+    found = [runtime.predict(image, CAMERA).geometry for image in images]
     for image, geometry in zip(images, found, strict=True):
         differences = agreement.difference(geometry, _expected(image, CAMERA))
         assert differences.keys() >= {'world_points', 'depth', 'weights', 'descriptors'}
@@ -90,7 +125,7 @@ def test_sizes_change_in_flight_and_back() -> None:
     runtime = _runtime()
     runtime.prepare(CAMERA)
     for camera, graph in ((WIDE, False), (CAMERA, True), (WIDE, False)):
-        geometry, _ = runtime.predict(_image(camera, 1), camera)
+        geometry = runtime.predict(_image(camera, 1), camera).geometry
         assert ('CUDA graph' in runtime.status.name) == graph
         expected = _expected(_image(camera, 1), camera)
         assert max(agreement.difference(geometry, expected).values()) < agreement.HALF_PRECISION
@@ -104,7 +139,8 @@ def test_another_focal_length_needs_no_other_graph() -> None:
     runtime = _runtime()
     runtime.prepare(CAMERA)
     longer = Camera(160, 120, 262.0, 262.0, 79.5, 59.5)
-    near, far = (runtime.predict(_image(CAMERA, 3), each)[0].depth for each in (CAMERA, longer))
+    image = _image(CAMERA, 3)
+    near, far = (runtime.predict(image, each).geometry.depth for each in (CAMERA, longer))
     assert 'CUDA graph' in runtime.status.name
     np.testing.assert_allclose(far, 2 * near, rtol=1e-5)
 

@@ -97,9 +97,11 @@ def test_the_network_of_the_graph_predicts_what_training_would(
     with torch.inference_mode():
         images = preprocessing.normalise(preprocessing.to_tensor(small)[None])
         expected = network(images, focal_length).map(lambda t: t[0].numpy())
-        packed = device(torch.from_numpy(upload))
-    assert packed.dtype == torch.float32
-    found = packing.unpack(packed.numpy(), device.shapes)
+        packed, descriptors = device(torch.from_numpy(upload))
+    assert packed.dtype == descriptors.dtype == torch.float32
+    geometry, parts = device.read(packed.numpy())
+    assert parts is None
+    found = replace(geometry, descriptors=descriptors.numpy())
     differences = agreement.difference(found, expected)
     assert differences.keys() >= {'world_points', 'depth', 'weights', 'descriptors'}
     assert ('own_camera_points' in differences) == (camera_output == 'points')
@@ -115,8 +117,9 @@ def test_another_focal_length_of_the_same_size_needs_no_other_network() -> None:
     for focal_length in (60.0, 120.0):
         fill(upload, _image(48, 64), focal_length)
         with torch.inference_mode():
-            packed = device(torch.from_numpy(upload)).numpy()
-        depths.append(packing.unpack(packed, device.shapes).depth)
+            packed, nothing = device(torch.from_numpy(upload))
+        assert nothing is None
+        depths.append(device.read(packed.numpy())[0].depth)
     np.testing.assert_allclose(depths[1], 2 * depths[0], rtol=1e-6)
 
 

@@ -17,11 +17,12 @@ from implicit_loc.preprocessing import ByteImage
 from implicit_loc.runtimes import (
     RUNTIMES,
     Execution,
+    Prediction,
     Runtime,
     RuntimeStatus,
     RuntimeUnavailableError,
 )
-from implicit_loc.runtimes.base import Geometry, Task, Timings, on_host
+from implicit_loc.runtimes.base import Task, on_host
 from implicit_loc.runtimes.device_failures import device_failures
 from implicit_loc.runtimes.eager import EagerRuntime
 
@@ -52,7 +53,7 @@ class _Fake(Runtime):
     def status(self) -> RuntimeStatus:
         return RuntimeStatus(self._name)
 
-    def predict(self, image: ByteImage, camera: Camera) -> tuple[Geometry, Timings]:
+    def predict(self, image: ByteImage, camera: Camera, *, solved: bool = False) -> Prediction:
         self._fail()
         return self._eager.predict(image, camera)
 
@@ -99,14 +100,14 @@ def test_a_failing_gpu_costs_no_image_and_is_used_again_when_asked(
 ) -> None:
     """From graph to eager, to the CPU, and back; the status says why at each step."""
     execution = _execution(untrained_network, CUDA)
-    expected = execution.predict(IMAGE, small_camera)[0]
+    expected = execution.predict(IMAGE, small_camera).geometry
     for failing, name in (
         ('cuda_graph on cuda:0', 'eager on cuda:0'),
         ('eager on cuda:0', 'onnx on cpu'),
         ('onnx on cpu', 'eager on cpu'),
     ):
         fakes.add(failing)
-        found = execution.predict(IMAGE, small_camera)[0]
+        found = execution.predict(IMAGE, small_camera).geometry
         np.testing.assert_array_equal(found.world_points, expected.world_points)
         assert execution.status.name == name
         assert f'{failing} is out of memory; warming up tries it again' in execution.status.note

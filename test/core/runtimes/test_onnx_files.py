@@ -79,8 +79,8 @@ def test_a_file_that_is_not_this_networks_export_is_never_used(
     if kind == 'other weights':
         double_weights(copied.file)
     runtime, eager = copied.runtime(), EagerRuntime(copied.task())
-    found = runtime.predict(copied.image, copied.camera)[0]
-    expected = eager.predict(copied.image, copied.camera)[0]
+    found = runtime.predict(copied.image, copied.camera).geometry
+    expected = eager.predict(copied.image, copied.camera).geometry
     np.testing.assert_allclose(found.depth, expected.depth, rtol=1e-5)
     assert 'eager on cpu' in runtime.status.name
     assert 'not been exported to ONNX for 64x48 pixels yet' in runtime.status.note

@@ -29,8 +29,8 @@ def test_it_predicts_what_eager_pytorch_predicts_at_any_focal_length(kept: 'Expo
         (replace(kept.camera, fx=90.0, fy=90.0), kept.image[:, ::-1]),
         (kept.camera.scaled(128, 96), twice),
     ):
-        found, timings = runtime.predict(image, camera)
-        expected = eager.predict(image, camera)[0]
+        found, timings, _ = runtime.predict(image, camera)
+        expected = eager.predict(image, camera).geometry
         assert max(agreement.difference(found, expected).values()) < 1e-5
         assert timings.keys() == {'preprocessing', 'network'}
         assert runtime.status.name == kept.name
@@ -60,7 +60,7 @@ def test_the_localizer_uses_the_export_beside_its_checkpoint(
 
 def test_no_later_image_overwrites_a_prediction(kept: 'Exported') -> None:
     runtime = kept.runtime()
-    found = runtime.predict(kept.image, kept.camera)[0]
+    found = runtime.predict(kept.image, kept.camera).geometry
     before = found.map(np.copy)
     runtime.predict(255 - kept.image, kept.camera)
     np.testing.assert_array_equal(found.world_points, before.world_points)
@@ -157,7 +157,7 @@ def test_cameras_may_alternate_from_image_to_image(copied: 'Exported') -> None:
             (copied.image, copied.camera, 'onnxruntime'),
             (wider_image, wider, 'eager'),
         ):
-            found, expected = (each.predict(image, camera)[0] for each in (runtime, eager))
+            found, expected = (each.predict(image, camera).geometry for each in (runtime, eager))
             assert max(agreement.difference(found, expected).values()) < 1e-5
             assert name in runtime.status.name
 

@@ -1,0 +1,1 @@
+"""Checks and measures what a CUDA GPU does: tests, times, accuracy, training."""

@@ -1,0 +1,69 @@
+"""What is done on a GPU, each as a command of its own."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from replay.child_process import ROOT
+
+Command = list[str]
+
+_CONFIGS = ROOT / 'trainer' / 'configs'
+# Without the current folder, in which launch is a folder and no package.
+_PYTHON = [sys.executable, '-P']
+
+
+def tests(parsed: argparse.Namespace) -> Command:
+    """Those of the CUDA graph."""
+    found = (ROOT / 'test' / 'core' / name for name in ('runtimes', 'device_solving'))
+    report = f'--junitxml={parsed.output / "tests.xml"}'
+    return [*_PYTHON, '-m', 'pytest', '-rs', '-p', 'no:cacheprovider', report, *map(str, found)]
+
+
+def benchmark(parsed: argparse.Namespace) -> Command:
+    """Time and memory of every runtime, beside what they would replace."""
+    inputs = [str(parsed.checkpoint), '--data', str(parsed.data), '--device', 'cuda']
+    figures, tables = (str(parsed.output / f'benchmark.{kind}') for kind in ('json', 'md'))
+    return _implicit_loc('benchmark', *inputs, '--json', figures, '--markdown', tables)
+
+
+def accuracy(parsed: argparse.Namespace) -> Command:
+    """Every frame by the CUDA graph, and by eager PyTorch and the CPU."""
+    outputs = ['--json', str(parsed.output / 'accuracy.json')]
+    inputs = ['--data', str(parsed.data), '--checkpoint', str(parsed.checkpoint)]
+    return [*_PYTHON, '-m', 'gpu.accuracy', *inputs, *outputs]
+
+
+def training_speed(parsed: argparse.Namespace) -> Command:
+    """Beside a plain loop."""
+    script = ROOT / 'trainer' / 'benchmarks' / 'training_speed.py'
+    return [*_PYTHON, str(script), str(_CONFIGS / 'default.yaml')]
+
+
+def _training(recipe: str) -> Callable[[argparse.Namespace], Command]:
+    def train(parsed: argparse.Namespace) -> Command:
+        entries = {
+            'data.path': parsed.data,
+            'run.output': parsed.output / recipe,
+            'run.device': 'cuda',
+            'run.save_every_minutes': 1,
+            'optimizer.epochs': parsed.epochs,
+        }
+        replaced = [text for name, value in entries.items() for text in (f'--{name}', str(value))]
+        return _implicit_loc('train', str(_CONFIGS / f'{recipe}.yaml'), *replaced)
+
+    return train
+
+
+def _implicit_loc(*arguments: str) -> Command:
+    return [*_PYTHON, '-m', 'implicit_loc_trainer', *arguments]
+
+
+STEPS: dict[str, Callable[[argparse.Namespace], Command]] = {
+    'tests': tests,
+    'accuracy': accuracy,
+    'benchmark': benchmark,
+    'training_speed': training_speed,
+    'train_default': _training('default'),
+    'train_paper': _training('paper'),
+}

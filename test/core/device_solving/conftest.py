@@ -1,0 +1,118 @@
+"""What tests of solving on a device share: predictions, and how host and device solve them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from implicit_loc import uncertainty
+from implicit_loc.camera import Camera
+from implicit_loc.cells import cells_of_prediction
+from implicit_loc.checkpoint import CheckpointDescription
+from implicit_loc.device_solving import DeviceSolver, Outcome, outcome
+from implicit_loc.landmark_search import Landmarks, Sight
+from implicit_loc.network import SceneGeometry
+from implicit_loc.solvers import DEFAULT_SOLVER, Solution, solve
+from implicit_loc.uncertainty import Assessment
+
+if TYPE_CHECKING:
+    from conftest import KnownPlace
+
+STRIDE = 8
+
+PLUMB_BOB = Camera(
+    320, 240, 263.0, 260.0, 158.0, 121.0, 'plumb_bob', (-0.25, 0.08, 0.001, -0.002, 0.0)
+)
+RATIONAL = Camera(
+    320, 240, 263.0, 260.0, 158.0, 121.0, 'rational_polynomial',
+    (0.3, 0.1, 0.001, -0.002, 0.01, 0.55, 0.15, 0.02),
+)  # fmt: skip
+EQUIDISTANT = Camera(320, 240, 150.0, 150.0, 160.0, 118.0, 'equidistant', (0.02, -0.01, 0.0, 0.0))
+NONE = Camera(320, 240, 263.0, 263.0, 159.5, 119.5)
+CAMERAS = {'none': NONE, 'plumb_bob': PLUMB_BOB, 'rational': RATIONAL, 'fisheye': EQUIDISTANT}
+
+Geometry = SceneGeometry[NDArray[np.float32]]
+
+
+@pytest.fixture(scope='session', params=list(CAMERAS))
+def camera(request: pytest.FixtureRequest) -> Camera:
+    """One of every distortion model."""
+    return CAMERAS[request.param]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A prediction, and the landmarks that are in its image.
+
+    Attributes:
+        geometry: as a network might predict it.
+        landmarks: of the map; None where it has none.
+        camera: of the network's input.
+    """
+
+    geometry: Geometry
+    landmarks: Landmarks | None
+    camera: Camera
+
+    def on_device(self) -> Outcome:
+        """What a device finds out."""
+        solver = DeviceSolver(self.camera, STRIDE, self.landmarks)
+        with torch.inference_mode():
+            parts = solver(self.geometry.map(lambda array: torch.from_numpy(array)[None]))
+            packed, shapes = outcome.pack(parts)
+        return Outcome(outcome.unpack(packed.numpy(), shapes), self.camera.focal_length)
+
+    def on_host(self) -> Solution:
+        """What the default solver finds, or its error."""
+        cells = cells_of_prediction(self.geometry, self.camera, STRIDE)
+        sight = None
+        if self.landmarks is not None and self.geometry.descriptors is not None:
+            sight = Sight(self.landmarks, self.geometry.descriptors, self.camera)
+        return solve(cells, DEFAULT_SOLVER, sight)
+
+    def assessments(self, description: CheckpointDescription) -> tuple[Assessment, Assessment]:
+        """Of device and host."""
+        return (
+            uncertainty.conclude(self.on_device().facts(), description),
+            uncertainty.assess(self.on_host(), description),
+        )
+
+
+MakeScene = Callable[..., Scene]
+
+
+@pytest.fixture(scope='session')
+def make_scene(make_place: Callable[..., 'KnownPlace']) -> MakeScene:
+    """`make_scene(place, offset_m=..., noise=...)` -> what a network might predict there."""
+
+    def make(
+        camera: Camera = NONE,
+        seed: int = 0,
+        shift: tuple[float, float, float] = (0.03, -0.02, 0.04),
+        noise: float = 0.02,
+        outliers: float = 0.1,
+        has_landmarks: bool = True,
+        **of_place: float,
+    ) -> Scene:
+        place = make_place(seed, camera, **of_place)
+        rng = np.random.default_rng(seed)
+        rays = np.nan_to_num(camera.rays(STRIDE).astype(np.float64))
+        depth = rng.uniform(1.5, 4.0, rays.shape[:2])
+        pose = place.world_from_camera[0].numpy()
+        points = rays * depth[..., None] @ pose[:3, :3].T + pose[:3, 3] + shift
+        is_wrong = rng.uniform(size=(*depth.shape, 1)) < outliers
+        points += (noise + 2.0 * is_wrong) * rng.normal(size=points.shape)
+        geometry = SceneGeometry(
+            points.astype(np.float32),
+            (depth + noise * rng.normal(size=depth.shape)).astype(np.float32),
+            rng.uniform(0.1, 1.0, depth.shape).astype(np.float32),
+            None,
+            place.sight.descriptors if has_landmarks else None,
+        )
+        return Scene(geometry, place.sight.landmarks if has_landmarks else None, camera)
+
+    return make
