@@ -7,6 +7,7 @@ from rclpy.lifecycle import LifecycleNode
 from implicit_loc.localizer import Localizer
 from implicit_loc_ros.diagnostics import Inputs
 from implicit_loc_ros.maps import MapChoice
+from implicit_loc_ros.memory import return_freed
 from implicit_loc_ros.pipeline import Frame, Pipeline, Surroundings
 from implicit_loc_ros.reception import Reception, Ways
 from implicit_loc_ros.standstill import StandstillWatch
@@ -42,6 +43,8 @@ class Session:
         self._current = self._begin(localizer, choice)
         # While it runs warm.
         self._next: _MapAtWork | None = None
+        # Until its worker has ended and its memory is free.
+        self._last: _MapAtWork | None = None
         around.stamp_gate.reset()
         around.pose_gate.reset()
         self._reception = Reception(
@@ -112,6 +115,9 @@ class Session:
         self._around.callers.expire(f'no {missing} within {LONGEST_WAIT_S:.0f} s')
         if self._next is not None and self._next.worker.is_prepared:
             self._swap()
+        elif self._last is not None and not self._last.worker.is_alive:
+            self._last = None
+            return_freed()
 
     def time_jumped(self, what: str) -> None:
         """Start anew: stamps, transforms and poses from before are of another time."""
@@ -169,7 +175,7 @@ class Session:
 
     def _swap(self) -> None:
         assert self._next is not None
-        old = self._current
+        old = self._last = self._current
         self._current, self._next = self._next, None
         # Waits for a pose that is just being published; the old map gives no later one.
         self._around.stamp_gate.begin_epoch()

@@ -13,7 +13,7 @@ pytest.importorskip('tf2_ros', reason='tf2_ros is not installed')
 if platform.libc_ver()[0] != 'glibc':
     pytest.skip('arenas are those of glibc', allow_module_level=True)
 
-from implicit_loc_ros.memory import bound_arenas
+from implicit_loc_ros.memory import bound_arenas, return_freed
 
 CHOICES = {'MALLOC_ARENA_MAX': '5', 'GLIBC_TUNABLES': 'glibc.malloc.arena_max=5'}
 
@@ -58,3 +58,18 @@ def test_threads_share_arenas(tmp_path: Path) -> None:
 def test_the_user_decides(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     assert not bound_arenas()
+
+
+def resident_mb() -> float:
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
+
+
+def test_memory_between_what_is_in_use_goes_back_to_the_system() -> None:
+    # Blocks of this size come from the heap, which otherwise shrinks at its end only.
+    blocks = [bytearray(50_000) for _ in range(4000)]
+    blocks = blocks[::100]
+    before = resident_mb()
+    return_freed()
+    assert resident_mb() < before - 100
+    assert len(blocks) == 40
