@@ -154,6 +154,12 @@ class Statistics:
             self._silent_since_standstill = True
             self._forget_rates()
 
+    @property
+    def silent_since_standstill(self) -> bool:
+        """Whether no image has come since the process stood still."""
+        with self._lock:
+            return self._silent_since_standstill
+
     def refused(self, reason: str, text: str) -> None:
         """Count an image without an answer; 'defect' is an error that nobody foresaw."""
         with self._lock:

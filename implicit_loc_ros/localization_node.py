@@ -7,6 +7,9 @@ import threading
 
 from implicit_loc_ros.memory import bound_arenas
 
+# Of a node that starts anew.
+_LONGEST_END_S = 5.0
+
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop.
@@ -31,14 +34,18 @@ def main(args: list[str] | None = None) -> int:
     from rclpy.logging import get_logger
     from rclpy.utilities import ok, try_shutdown
 
+    from implicit_loc_ros.deafness import DeafError, start_anew, was_active
     from implicit_loc_ros.node import NAME, LocalizationNode
     from implicit_loc_ros.parameters import ParameterError
 
     rclpy.init(args=args)
+    resumes = was_active()
     node = None
+    deaf = False
     try:
         node = LocalizationNode()
-        if node.parameters.autostart and not (stop.is_set() or node.start()):
+        starts = node.parameters.autostart or resumes
+        if starts and not (stop.is_set() or node.start()):
             return 0 if stop.is_set() else 1
         # The objects of PyTorch never become garbage: without looking at them, collections pause
         # the node for less, and the process ends in a quarter of the time.
@@ -54,6 +61,13 @@ def main(args: list[str] | None = None) -> int:
                     node.logger.error(f'{error}')
     except ExternalShutdownException:
         pass
+    except DeafError as error:
+        get_logger(NAME).error(f'{error}: starting anew')
+        deaf = True
+        # What is lost may hold up the end.
+        late = threading.Timer(_LONGEST_END_S, lambda: None if stop.is_set() else start_anew())
+        late.daemon = True
+        late.start()
     except ParameterError as error:
         get_logger(NAME).fatal(f'wrong parameter: {error}')
         return 1
@@ -66,6 +80,8 @@ def main(args: list[str] | None = None) -> int:
             node.close()
             node.destroy_node()  # type: ignore[no-untyped-call]
         try_shutdown()
+    if deaf and not stop.is_set():
+        start_anew()
     return 0
 
 

@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter
 from implicit_loc.errors import CheckpointError, ImplicitLocError
 from implicit_loc.localizer import Localizer
 from implicit_loc_ros.counting import Statistics
+from implicit_loc_ros.deafness import DeafnessWatch
 from implicit_loc_ros.declaration import declare_parameters
 from implicit_loc_ros.diagnostics import status_of
 from implicit_loc_ros.frames import Frames
@@ -49,7 +50,7 @@ class LocalizationNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__(NAME)
-        self.parameters = declare_parameters(self)
+        self.parameters = self._launched = declare_parameters(self)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
         self._log = ThrottledLog(self.logger)
@@ -67,6 +68,7 @@ class LocalizationNode(ManagedNode):
         # The one before, if it has not ended in time.
         self._ending: Session | None = None
         self._statistics = Statistics()
+        self._deafness = DeafnessWatch()
         self._operation = Operation(
             self,
             self._pose_gate,
@@ -169,6 +171,7 @@ class LocalizationNode(ManagedNode):
     def _review(self) -> None:
         if self._session is not None:
             self._session.review()
+            self._review_hearing(self._session)
             self._runtime_watch.review(self._session.localizer)
         loading = self._loader.take() if self._loader is not None else None
         if loading is None:
@@ -206,6 +209,11 @@ class LocalizationNode(ManagedNode):
         if self._session is not None and self._session.is_changing_map and self._map is not None:
             return f'warming up {self._map.checkpoint}'
         return ''
+
+    def _review_hearing(self, session: Session) -> None:
+        # A new start would lose what was set since: another map, a pause.
+        as_launched = session.enabled and self.parameters == self._launched
+        self._deafness.review(as_launched and self._statistics.silent_since_standstill)
 
     def _report(self) -> None:
         if self._session is None:
