@@ -164,7 +164,9 @@ class Localizer:
             AlignmentError: the prediction does not determine a pose.
         """
         start = time.perf_counter()
-        predicted = self._predict_timed(image, camera, solved=mask is None)
+        predicted = self._predict_timed(
+            image, camera, solved=mask is None and self.solver == DEFAULT_SOLVER
+        )
         if predicted.outcome is None:
             estimate = self.solve(predicted.geometry, camera, mask)
         else:

@@ -42,6 +42,11 @@ class DeviceCamera(nn.Module):
         widest_tangent: of the angles between the optical axis and its rays, (1,).
         rays: of the cells, (1, N, 3).
         visible: whether the model has a ray for them, (1, N) bool.
+        focal: fx and fy, (2,), pixels.
+        centre: cx and cy, (2,), pixels.
+        coefficients: of the distortion model, (8,), 0 where it has fewer.
+        place_bearings: of the middles of the places at STRIDE, row by row, (P, 2).
+        place_slopes: how these change with the pixels, (P, 2, 2); NaN without a ray.
     """
 
     focal_length: Tensor
@@ -63,8 +68,10 @@ class DeviceCamera(nn.Module):
 
     def use(self, camera: Camera) -> None:
         """Take over the numbers of another camera of the same size and distortion model."""
-        for name, values in self._numbers(camera).items():
-            getattr(self, name).copy_(torch.from_numpy(values))
+        # Where somebody has made the tables in inference mode, they cannot be written outside.
+        with torch.inference_mode():
+            for name, values in self._numbers(camera).items():
+                getattr(self, name).copy_(torch.from_numpy(values))
 
     def _numbers(self, camera: Camera) -> dict[str, NDArray[np.generic]]:
         rays, visible = rays_of_cells(camera, self._stride)

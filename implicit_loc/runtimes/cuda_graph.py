@@ -119,7 +119,8 @@ class CudaGraphRuntime(Runtime):
     def _captured(self, camera: Camera, resized: Camera) -> '_Graph':
         """The graph of a size; where solving cannot be captured, that of the prediction alone."""
         device = self._task.device
-        if self._task.solving is not None:
+        # What the device refused once to capture, it will refuse at other sizes.
+        if self._task.solving is not None and not self._unsolved:
             stride = self._network.config.stride
             solver = DeviceSolver(resized, stride, self._task.solving.landmarks)
             module = DeviceNetwork(self._network, camera, resized, solver)
@@ -128,6 +129,8 @@ class CudaGraphRuntime(Runtime):
                     return _Graph(module, resized, device)
             except RuntimeUnavailableError as error:
                 self._unsolved = f'the CPU solves for the poses: in a CUDA graph, {error}'
+            # Its landmarks take memory of the device.
+            del module, solver
         return _Graph(DeviceNetwork(self._network, camera, resized), resized, device)
 
     def settle(self) -> None:

@@ -41,7 +41,9 @@ def measure(parsed: argparse.Namespace) -> None:
     graph = Localizer.load(parsed.checkpoint, 'cuda', runtime='cuda_graph')
     graph.warm_up(samples[0].camera)
     if 'CUDA graph' not in graph.runtime.name:
-        raise ImplicitLocError(f'there is no CUDA graph but {graph.runtime}')
+        raise ImplicitLocError(
+            f'no CUDA graph executes the network but {graph.runtime.name}: {graph.runtime.note}'
+        )
     host = Localizer.load(parsed.checkpoint, 'cpu', runtime='eager')
     figures = compared(graph, host, samples)
     text = json.dumps(figures, indent=2, allow_nan=False)

@@ -135,7 +135,13 @@ def _parser() -> argparse.ArgumentParser:
         default=list(STEPS),
         help=f'of {", ".join(STEPS)} (default: all)',
     )
-    add('--minutes', metavar='M', type=positive, default=35.0, help='for each step at most')
+    add(
+        '--minutes',
+        metavar='M',
+        type=positive,
+        default=9.0,
+        help='for each step at most (default: 9)',
+    )
     add('--epochs', metavar='N', type=count, default=100, help='of each training')
     return parser
 

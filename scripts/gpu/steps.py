@@ -21,23 +21,26 @@ def tests(parsed: argparse.Namespace) -> Command:
 
 
 def benchmark(parsed: argparse.Namespace) -> Command:
-    """Time and memory of every runtime, beside what they would replace."""
-    inputs = [str(parsed.checkpoint), '--data', str(parsed.data), '--device', 'cuda']
-    figures, tables = (str(parsed.output / f'benchmark.{kind}') for kind in ('json', 'md'))
+    """Times of every runtime at the usual size, beside what they would replace."""
+    return _benchmark(parsed, 'benchmark', '--heights', '240', '--strides', '8', '--no-memory')
+
+
+def benchmark_sizes(parsed: argparse.Namespace) -> Command:
+    """Times and memory at all sizes."""
+    return _benchmark(parsed, 'benchmark_sizes')
+
+
+def _benchmark(parsed: argparse.Namespace, name: str, *options: str) -> Command:
+    inputs = [str(parsed.checkpoint), '--data', str(parsed.data), '--device', 'cuda', *options]
+    figures, tables = (str(parsed.output / f'{name}.{kind}') for kind in ('json', 'md'))
     return _implicit_loc('benchmark', *inputs, '--json', figures, '--markdown', tables)
 
 
 def accuracy(parsed: argparse.Namespace) -> Command:
-    """Every frame by the CUDA graph, and by eager PyTorch and the CPU."""
+    """Every frame by the CUDA graph, and by eager PyTorch on the CPU."""
     outputs = ['--json', str(parsed.output / 'accuracy.json')]
     inputs = ['--data', str(parsed.data), '--checkpoint', str(parsed.checkpoint)]
     return [*_PYTHON, '-m', 'gpu.accuracy', *inputs, *outputs]
-
-
-def training_speed(parsed: argparse.Namespace) -> Command:
-    """Beside a plain loop."""
-    script = ROOT / 'trainer' / 'benchmarks' / 'training_speed.py'
-    return [*_PYTHON, str(script), str(_CONFIGS / 'default.yaml')]
 
 
 def _training(recipe: str) -> Callable[[argparse.Namespace], Command]:
@@ -46,6 +49,9 @@ def _training(recipe: str) -> Callable[[argparse.Namespace], Command]:
             'data.path': parsed.data,
             'run.output': parsed.output / recipe,
             'run.device': 'cuda',
+            # Both learn the same frames.
+            'data.validation_frames': 25,
+            'data.calibration_share': 0.0,
             'run.save_every_minutes': 1,
             'optimizer.epochs': parsed.epochs,
         }
@@ -63,7 +69,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], Command]] = {
     'tests': tests,
     'accuracy': accuracy,
     'benchmark': benchmark,
-    'training_speed': training_speed,
+    'benchmark_sizes': benchmark_sizes,
     'train_default': _training('default'),
     'train_paper': _training('paper'),
 }

@@ -12,6 +12,7 @@ from gpu.steps import STEPS
 from implicit_loc.checkpoint import load_checkpoint
 from implicit_loc.errors import ImplicitLocError
 from implicit_loc.localizer import Localizer
+from implicit_loc_trainer.commands import benchmark
 from implicit_loc_trainer.datasets import open_dataset
 from implicit_loc_trainer.recipes.recipe import load_recipe
 
@@ -65,6 +66,12 @@ def test_every_step_is_a_command_that_exists(tmp_path: Path, name: str) -> None:
     assert words[:2] == [sys.executable, '-P']
     for word in words[2:]:
         assert not word.startswith(str(ROOT)) or Path(word).exists()
+    if name not in ('tests', 'accuracy'):
+        assert 'cuda' in words
+    if name.startswith('benchmark'):
+        parser = argparse.ArgumentParser()
+        benchmark.add_arguments(parser)
+        assert parser.parse_args(words[words.index('benchmark') + 1 :]).json.parent == tmp_path
     if name.startswith('train_'):
         first = words.index('train') + 1
         recipe = load_recipe(words[first], words[first + 1 :])

@@ -178,24 +178,20 @@ def test_what_has_no_pose_is_for_the_host_to_refuse(
         spoilt.on_host()
 
 
-def test_points_behind_the_camera_are_for_the_host_to_refuse(make_scene: MakeScene) -> None:
-    scene = make_scene(has_landmarks=False, outliers=0.0)
-    points = -scene.geometry.depth[..., None] * scene.camera.rays(8)
-    geometry = replace(scene.geometry, own_camera_points=points, depth=-scene.geometry.depth)
-    behind = replace(scene, geometry=geometry)
-    try:
-        behind.on_host()
-    except AlignmentError:
-        assert not behind.on_device().is_decided
-
-
-@pytest.mark.parametrize('seed', range(12))
 def test_whatever_is_decided_is_what_the_host_finds(
-    make_scene: MakeScene, description: CheckpointDescription, seed: int
+    make_scene: MakeScene, description: CheckpointDescription
 ) -> None:
-    """Good and bad predictions of all kinds."""
+    """Good and bad predictions of all kinds; of both kinds there are some."""
+    scenes = [_any_scene(make_scene, seed) for seed in range(12)]
+    decided = [scene for scene in scenes if scene.on_device().is_decided]
+    assert 3 < len(decided) < len(scenes)
+    for scene in decided:
+        _require_same(scene, description)
+
+
+def _any_scene(make_scene: MakeScene, seed: int) -> 'Scene':
     rng = np.random.default_rng(seed)
-    scene = make_scene(
+    return make_scene(
         seed=seed,
         shift=tuple(rng.normal(size=3) * rng.choice([0.01, 0.1, 0.4])),
         noise=float(rng.choice([0.0, 0.05, 0.4])),
@@ -203,5 +199,3 @@ def test_whatever_is_decided_is_what_the_host_finds(
         has_landmarks=bool(rng.integers(2)),
         wrong=float(rng.choice([0.0, 0.5, 0.8])),
     )
-    if scene.on_device().is_decided:
-        _require_same(scene, description)
