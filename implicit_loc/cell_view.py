@@ -16,6 +16,7 @@ from implicit_loc.arrays import (
     Array,
     Constant,
     at_least,
+    at_most,
     beside,
     kept,
     may_leave_torch,
@@ -111,11 +112,12 @@ class View(NamedTuple):
         count = self.shares.shape[-1]
         if count < 2 * _ENOUGH_CELLS:
             return None
-        if len(self.shares) == 1 and isinstance(self.shares, np.ndarray):
-            # Under a mask few may have weight: every seventh of all could be none of them.
-            weighted = np.flatnonzero(self.shares[0])
-            return weighted[:: max(1, len(weighted) // _ENOUGH_CELLS)] if len(weighted) else None
-        return slice(None, None, count // _ENOUGH_CELLS)
+        if len(self.shares) != 1:
+            return slice(None, None, count // _ENOUGH_CELLS)
+        # Under a mask few may have weight: every seventh of all could be none of them.
+        counted = (self.shares[0] > 0).cumsum(0)
+        wanted = _EVENLY.like(counted) * counted[-1] // _ENOUGH_CELLS + 1
+        return at_most(namespace(counted).searchsorted(counted, wanted), count - 1)
 
     def camera_from_local(self, world_from_camera: Array) -> Array:
         """(B, 4, 4) -> (B, 4, 4); what is not finite is taken for 0."""
@@ -156,4 +158,5 @@ def _shares(weights: Array, usable: Array, exponent: float) -> Array:
     return relative / at_least(relative.sum(axis=-1, keepdims=True), tiny)
 
 
+_EVENLY = Constant(np.arange(_ENOUGH_CELLS, dtype=np.float64))
 _LOWEST_ROW = Constant(np.array([0.0, 0.0, 0.0, 1.0]))

@@ -30,5 +30,7 @@ def test_few_cells_with_weight_are_found_among_very_many(make_cells: MakeCells) 
     )
     expected = refine(start, alone)
     assert refined.improved.all()
-    torch.testing.assert_close(refined.world_from_camera, expected.world_from_camera)
+    # The first steps take some of them twice.
+    found, wanted = refined.world_from_camera, expected.world_from_camera
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0.0)
     assert fits_better(pose, start, masked).all()
