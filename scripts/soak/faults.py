@@ -21,6 +21,8 @@ from soak.robot import Robot
 
 # Topics have no order among each other: what belongs together is kept apart from the rest.
 _APART_S = 0.5
+# A node that gets no core for a while sees a CameraInfo so much after the images that follow it.
+_INFO_LATE_S = 1.5
 _BURST = 30
 
 
@@ -118,7 +120,7 @@ def _infos_are_wrong(scene: Scene) -> None:
     time.sleep(_APART_S)
     robot.change_info = scene.random.choice(choices)
     # Its own CameraInfo may come after an image.
-    robot.film(_APART_S)
+    robot.film(_INFO_LATE_S)
     robot.film(scene.seconds(), 'its CameraInfo is wrong')
     time.sleep(_APART_S)
     robot.change_info = None

@@ -58,6 +58,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(deafness, 'time', world)
+    monkeypatch.setattr(deafness, '_BEGUN', world.now)
     monkeypatch.setattr(deafness, '_own_lost_ports', lambda: world.lost)
     world.now += SHORTEST_LIFE_S
     return world
