@@ -31,6 +31,8 @@ from soak.robot import Robot
 # After a change that should have ended, the run goes on for as long to tell slow from never.
 _PATIENCE_S = 15.0
 _SWAP_PATIENCE_S = 60.0
+# What belongs to one image arrives within this.
+_SETTLED_S = 0.5
 # Poses in one map or another cannot be confused.
 _OTHER_WORLD_M = 100.0
 _NEXT_PLACE_M = 1000.0
@@ -103,12 +105,15 @@ def among_faults(
                 FAULTS[name](scene)
                 _recover(robot, node, name, course, latest_s)
             rounds += 1
+    # A transform may come before its pose.
+    transforms = list(robot.transforms)
+    robot.film(_SETTLED_S)
     answers = list(robot.answers)
     course.failures += wrong_answers(robot.sent, answers)
     course.failures += old_answers(robot.sent, answers, scene.stops, latest_s)
     course.failures += wrong_places(robot.sent, answers)
     stamps = {answer.stamp for answer in answers}
-    strange = sum(stamp not in stamps for stamp, _ in robot.transforms)
+    strange = sum(stamp not in stamps for stamp, _ in transforms)
     if strange:
         course.failures.append(f'{strange} transforms have the stamp of no pose')
     _conclude(course, robot, node, memory, begin)
