@@ -20,6 +20,9 @@ _DEGENERATE = 1e-6
 # Spread below which all points count as one, square metres.
 _ONE_POINT_M2 = 1e-12
 
+# A pose needs three.
+FEWEST_CELLS = 3
+
 OPTICAL_AXIS = Constant(np.array([0.0, 0.0, 1.0]))
 
 
@@ -117,7 +120,7 @@ def usable_cells(cells: Cells) -> Cells:
         raise AlignmentError(f'{negative} cells have a negative weight')
     usable &= cells.weights > 0
     fewest = int(usable.sum(dim=-1).min())
-    if fewest < 3:
+    if fewest < FEWEST_CELLS:
         raise AlignmentError(f'{fewest} cells have weight: a pose needs three')
     cleaned = only(cells, usable)
     if not fixes_rotation(covariance_of_clouds(cleaned)).all():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from implicit_loc.cells import Cells
+from implicit_loc.cells import FEWEST_CELLS, Cells
 from implicit_loc.consensus import consensus
 from implicit_loc.landmark_search import LEAST_DEPTH_M, Search, Sight, look_for
 from implicit_loc.refinement import RefinementOptions, refine
@@ -101,7 +101,7 @@ def align_to_landmarks(sight: Sight, start: Tensor) -> LandmarkPose | None:
     if near is not None and near.is_clear:
         return near
     found = _look(sight, start, _WIDEST_SEARCH)
-    if found is None or int((found.weights > 0).sum()) < 3:
+    if found is None or int((found.weights > 0).sum()) < FEWEST_CELLS:
         return near
     # Most places are wrong now, too many for a refinement to see which.
     return better(near, align_nearby(sight, consensus(found)))

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from implicit_loc.camera import Camera
-from implicit_loc.cells import Cells
+from implicit_loc.cells import FEWEST_CELLS, Cells
 from implicit_loc.landmark_map import DESCRIPTOR_STRIDES
 
 FloatArray = NDArray[np.float64]
@@ -116,7 +116,7 @@ def look_for(sight: Sight, world_from_camera: FloatArray, search: Search) -> Cel
     """
     landmarks, camera = sight.landmarks, sight.camera
     chosen, seen, pixels = _in_sight(landmarks, camera, world_from_camera, search.most)
-    if len(chosen) < 3:
+    if len(chosen) < FEWEST_CELLS:
         return None
     expected = np.rint((pixels + 0.5) / STRIDE - 0.5).astype(np.intp)
     likeness = _likeness(sight, landmarks.descriptors[chosen], expected, search.reach)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from implicit_loc.cells import Cells
+from implicit_loc.cells import FEWEST_CELLS, Cells
 from implicit_loc.device_solving.landmarks import DeviceLandmarks, Sighting
 from implicit_loc.landmark_alignment import (
     AGREEMENT_TANGENT,
@@ -20,9 +20,6 @@ from implicit_loc.refinement import refine
 # Enough for all of redkitchen's 200 test frames, of which one in 34 needs three; the host makes up
 # to five.
 WIDE_SEARCHES = 3
-
-# With fewer in sight, the host looks no further.
-_LEAST_IN_SIGHT = 3
 
 
 class AlignedNearby(NamedTuple):
@@ -57,16 +54,16 @@ def align_nearby(landmarks: DeviceLandmarks, image: Tensor, start: Tensor) -> Al
     had_enough = torch.ones_like(is_settled)
     for _ in range(WIDE_SEARCHES):
         wide = landmarks.look_for(image, pose, WIDE_SEARCH)
-        had_enough = had_enough & (is_settled | (wide.looked_for >= _LEAST_IN_SIGHT))
+        had_enough = had_enough & (is_settled | (wide.looked_for >= FEWEST_CELLS))
         last, refined = pose, refine(pose, wide.cells, LANDMARK_COST).world_from_camera
         pose = torch.where(is_settled, last, refined)
         is_settled = is_settled | _hardly_moved(last, refined, wide)
     for search in CLOSER_SEARCHES:
         closer = landmarks.look_for(image, pose, search)
-        had_enough = had_enough & (closer.looked_for >= _LEAST_IN_SIGHT)
+        had_enough = had_enough & (closer.looked_for >= FEWEST_CELLS)
         pose = refine(pose, closer.cells, LANDMARK_COST).world_from_camera
     judged = landmarks.look_for(image, pose, WIDE_SEARCH)
-    had_enough = had_enough & (judged.looked_for >= _LEAST_IN_SIGHT)
+    had_enough = had_enough & (judged.looked_for >= FEWEST_CELLS)
     agrees = agreeing_landmarks(pose, judged.cells) & judged.is_real
     return AlignedNearby(pose, closer.cells, judged, agrees, is_settled & had_enough)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from implicit_loc.alignment import align
 from implicit_loc.camera import Camera
-from implicit_loc.cells import Cells, covariance_of_clouds, only
+from implicit_loc.cells import FEWEST_CELLS, Cells, covariance_of_clouds, only
 from implicit_loc.covariance import RegionalEquations, regional_equations
 from implicit_loc.device_solving.camera import DeviceCamera
 from implicit_loc.device_solving.landmarks import DeviceLandmarks
@@ -18,9 +18,6 @@ from implicit_loc.landmark_search import Landmarks
 from implicit_loc.network import SceneGeometry
 from implicit_loc.solvers import inlier_ratio, mostly_behind, solve_refined
 from implicit_loc.uncertainty import agreement, countable
-
-# A pose needs three.
-_FEWEST_CELLS = 3
 
 
 class DeviceSolver(nn.Module):
@@ -125,4 +122,4 @@ def _usable(cells: Cells) -> tuple[Tensor, Tensor]:
         finite = finite & part.isfinite().all(dim=-1)
     usable = finite & (cells.weights > 0)
     is_negative = (finite & (cells.weights < 0)).any()
-    return usable, (usable.sum() >= _FEWEST_CELLS) & ~is_negative
+    return usable, (usable.sum() >= FEWEST_CELLS) & ~is_negative
