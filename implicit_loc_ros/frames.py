@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import tf2_ros
 from geometry_msgs.msg import TransformStamped
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
@@ -16,10 +17,13 @@ from implicit_loc_ros.transforms import (
     inverse,
     matrix_from_transform,
     stamp_from_nanoseconds,
+    stamp_to_nanoseconds,
     transform_stamped,
 )
 
 _POLL_S = 0.005
+# What is older than the newest transform by more, TF takes no more.
+_REMEMBERED = Duration(seconds=10)
 
 
 class TransformError(ImplicitLocError):
@@ -57,7 +61,7 @@ class Frames:
         self._buffer: tf2_ros.Buffer | None = None
         if parameters.publishes_base:
             # Without its node the buffer would not see the clock jump back.
-            self._buffer = tf2_ros.Buffer(node=node)
+            self._buffer = tf2_ros.Buffer(cache_time=_REMEMBERED, node=node)
             self._listener = tf2_ros.TransformListener(self._buffer, node)
         self._broadcaster = (
             None if parameters.tf_mode == 'none' else tf2_ros.TransformBroadcaster(node)
@@ -151,8 +155,23 @@ class Frames:
                 return matrix_from_transform(found.transform)
             except tf2_ros.TransformException as error:
                 if time.monotonic() >= deadline:
+                    self._forget_later_times(target, source, stamp)
                     raise TransformError(
                         f'TF has no transform from {source!r} to {target!r} at the stamp of the '
                         f'image: {error}'
                     ) from error
             time.sleep(_POLL_S)
+
+    def _forget_later_times(self, target: str, source: str, stamp: int) -> None:
+        """Clear the buffer if all it knows is so much later that it takes nothing of this time.
+
+        Topics have no order among each other: transforms from before a jump back may come behind
+        the image that has shown it, and would keep out those of its time until they are past.
+        """
+        assert self._buffer is not None
+        try:
+            newest = self._buffer.lookup_transform(target, source, Time())
+        except tf2_ros.TransformException:
+            return
+        if stamp_to_nanoseconds(newest.header.stamp) - stamp > _REMEMBERED.nanoseconds:
+            self.clear()
