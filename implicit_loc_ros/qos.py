@@ -1,8 +1,10 @@
 """Subscriptions that fit their publishers."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from rclpy.node import Node
@@ -17,6 +19,9 @@ _DEPTH = 5
 _OVERLAP_S = 2.0
 # Messages of that time that may come twice: so many of a fast camera.
 _REMEMBERED = 512
+# A stream of messages, at most so far apart, that pauses for so long, is held up or has ended.
+_STREAM_S = 0.5
+_PAUSE_S = 1.0
 
 
 class FittingSubscription(Generic[Message]):
@@ -24,6 +29,9 @@ class FittingSubscription(Generic[Message]):
 
     A reliable subscription gets nothing from a best-effort publisher, and a best-effort one
     loses large images. Publishers may appear later or change: call `review` now and then.
+
+    What was lost, a reliable Fast DDS subscription asks for after the publisher's next heartbeat,
+    3 s by default, and it gives out nothing newer before: a stream that pauses is subscribed anew.
 
     Args:
         node: that subscribes.
@@ -53,6 +61,9 @@ class FittingSubscription(Generic[Message]):
         self._stamps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
         self._retired: Any = None
         self._overlap_ends = 0.0
+        # Subscriptions made so far, and the newest of those that have given out anything.
+        self._made = self._speaks = 0
+        self._came_at, self._apart_s = -math.inf, math.inf
         # Of publishers that are known already, no message is lost to a change later.
         self.reliable = choice == 'reliable' or bool(self._asked_for())
         self._subscription = self._subscribe()
@@ -67,25 +78,18 @@ class FittingSubscription(Generic[Message]):
         return int(self._node.count_publishers(self.topic_name))
 
     def review(self) -> None:
-        """Look at the publishers and subscribe anew if they ask for another reliability."""
+        """Subscribe anew if publishers ask for another reliability, or a stream pauses."""
         if self._retired is not None and self._may_part():
             self._part()
         reliable = self._asked_for()
-        if reliable is None or reliable == self.reliable:
-            return
-        self.reliable = reliable
-        # The old subscription lives until the publishers have discovered the new one: images
-        # would be lost meanwhile.
-        self._retire()
-        self._overlap_ends = time.monotonic() + _OVERLAP_S
-        self._stamps.clear()
+        if reliable is not None and reliable != self.reliable:
+            self.reliable = reliable
+            self._replace()
+        elif self._pauses():
+            self._replace()
 
     def renew(self) -> None:
-        """Subscribe anew, beginning with the newest message.
-
-        What a process has missed, a reliable Fast DDS subscription asks for after the publisher's
-        next heartbeat, 3 s by default, and it gives out nothing newer before.
-        """
+        """Subscribe anew, beginning with the newest message: the process has missed some."""
         self._retire()
         # It would give out later what is old by then.
         self._part()
@@ -108,6 +112,22 @@ class FittingSubscription(Generic[Message]):
         discovered = self._subscription.get_publisher_count() >= max(self.publisher_count(), 1)
         return discovered or time.monotonic() >= self._overlap_ends
 
+    def _pauses(self) -> bool:
+        """Whether a stream has just paused; once a pause."""
+        pauses = self._apart_s < _STREAM_S and time.monotonic() - self._came_at > _PAUSE_S
+        if pauses:
+            self._apart_s = math.inf
+        return pauses and self.reliable
+
+    def _replace(self) -> None:
+        """The old subscription lives until the publishers have discovered the new one.
+
+        Images would be lost meanwhile.
+        """
+        self._retire()
+        self._overlap_ends = time.monotonic() + _OVERLAP_S
+        self._stamps.clear()
+
     def _retire(self) -> None:
         """Let a new subscription follow the one in use, which is told to part later."""
         self._part()
@@ -122,9 +142,18 @@ class FittingSubscription(Generic[Message]):
     def _subscribe(self) -> Any:
         policy = ReliabilityPolicy.RELIABLE if self.reliable else ReliabilityPolicy.BEST_EFFORT
         profile = QoSProfile(depth=_DEPTH, reliability=policy)
-        return self._node.create_subscription(self._kind, self._topic, self._receive, profile)
+        self._made += 1
+        receive = partial(self._receive, self._made)
+        return self._node.create_subscription(self._kind, self._topic, receive, profile)
 
-    def _receive(self, message: Any) -> None:
+    def _receive(self, number: int, message: Any) -> None:
+        """Take a message of the subscription that was the n-th."""
+        # What a retired one was held up with, is older than what its successor gives out.
+        if number < self._speaks:
+            return
+        self._speaks = number
+        now = time.monotonic()
+        self._apart_s, self._came_at = now - self._came_at, now
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
         # While two subscriptions live, each message may come twice; later, equal stamps are those
         # of a bag that loops.

@@ -49,6 +49,34 @@ class Graph:
         return [SimpleNamespace(qos_profile=profile)]
 
 
+class World:
+    """A camera whose publisher is known, and the time."""
+
+    def __init__(self, choice: str = 'auto') -> None:
+        self.now = 100.0
+        self.told: list[int] = []
+        self.graph: Any = Graph(known=True)
+        self.fitting: FittingSubscription[Any] = FittingSubscription(
+            self.graph,
+            object,
+            'image',
+            lambda received: self.told.append(received.header.stamp.sec),
+            choice,
+        )
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        for _ in range(round(seconds / 0.2)):
+            self.now += 0.2
+            self.fitting.review()
+
+    def give(self, index: int, seconds: int) -> None:
+        """Let a subscription give out the message with this stamp."""
+        self.graph.subscriptions[index].callback(message(seconds))
+
+
 def message(seconds: int) -> SimpleNamespace:
     stamp = SimpleNamespace(sec=seconds, nanosec=0)
     return SimpleNamespace(header=SimpleNamespace(stamp=stamp))
@@ -156,3 +184,58 @@ def test_where_stamps_do_not_differ_nothing_is_lost() -> None:
         received.width = width
         graph.subscriptions[1].callback(received)
     assert told == [64, 128]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setattr(qos, 'time', world)
+    return world
+
+
+def test_a_stream_that_pauses_is_subscribed_anew_once(world: World) -> None:
+    for seconds in range(10):
+        world.give(0, seconds)
+        world.pass_by(0.2)
+    world.pass_by(0.6)
+    (first,) = world.graph.subscriptions
+    world.pass_by(0.4)
+    assert [s is first for s in world.graph.subscriptions] == [True, False]
+    # Until it is discovered, what comes by the old one is not lost.
+    world.give(0, 10)
+    world.graph.subscriptions[1].publishers = 1
+    world.pass_by(0.2)
+    (second,) = world.graph.subscriptions
+    world.pass_by(60)
+    assert world.graph.subscriptions == [second]
+    assert world.told == [*range(11)]
+
+
+def test_what_held_up_a_stream_does_not_come_behind_what_is_newer(world: World) -> None:
+    for seconds in (1, 2):
+        world.give(0, seconds)
+    world.pass_by(1.2)
+    world.give(1, 5)
+    for seconds in (3, 4):
+        world.give(0, seconds)
+    assert world.told == [1, 2, 5]
+
+
+@pytest.mark.parametrize('apart', [0.6, 5.0])
+def test_who_comes_rarely_does_not_pause(world: World, apart: float) -> None:
+    (first,) = world.graph.subscriptions
+    for seconds in range(5):
+        world.give(0, seconds)
+        world.pass_by(apart)
+    world.pass_by(60)
+    assert world.graph.subscriptions == [first]
+
+
+def test_who_is_best_effort_is_not_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World('best_effort')
+    monkeypatch.setattr(qos, 'time', world)
+    (first,) = world.graph.subscriptions
+    for seconds in (1, 2):
+        world.give(0, seconds)
+    world.pass_by(5)
+    assert world.graph.subscriptions == [first]
