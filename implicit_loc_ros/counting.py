@@ -155,10 +155,10 @@ class Statistics:
             self._forget_rates()
 
     @property
-    def silent_since_standstill(self) -> bool:
-        """Whether no image has come since the process stood still."""
+    def since_image_s(self) -> float:
+        """Seconds since the last image, a standstill, or the activation."""
         with self._lock:
-            return self._silent_since_standstill
+            return time.monotonic() - self._image_at
 
     def refused(self, reason: str, text: str) -> None:
         """Count an image without an answer; 'defect' is an error that nobody foresaw."""

@@ -58,7 +58,7 @@ class DeafnessWatch:
         """Call it several times a second.
 
         Args:
-            is_silent: whether nothing has come since the process stood still.
+            is_silent: whether images do not come.
 
         Raises:
             DeafError: nothing comes because ports are lost, and the process is old enough.
@@ -70,8 +70,7 @@ class DeafnessWatch:
         self._lost = lost
         if lost and now - self._since > _LOST_S and now - _BEGUN > SHORTEST_LIFE_S:
             raise DeafError(
-                f'the process stood still, and Fast DDS has lost {", ".join(sorted(lost))}: '
-                'nothing reaches the node any more'
+                f'Fast DDS has lost {", ".join(sorted(lost))}: nothing reaches the node any more'
             )
 
 

@@ -37,6 +37,8 @@ NAME = 'localization_node'
 _REPORT_PERIOD_S = 1.0
 # Publishers appear late; until they are known, a reliable one is heard as best effort.
 _REVIEW_PERIOD_S = 0.2
+# Longer than between two images of a camera that runs.
+_SILENCE_S = 1.0
 
 
 class LocalizationNode(ManagedNode):
@@ -213,7 +215,7 @@ class LocalizationNode(ManagedNode):
     def _review_hearing(self, session: Session) -> None:
         # A new start would lose what was set since: another map, a pause.
         as_launched = session.enabled and self.parameters == self._launched
-        self._deafness.review(as_launched and self._statistics.silent_since_standstill)
+        self._deafness.review(as_launched and self._statistics.since_image_s > _SILENCE_S)
 
     def _report(self) -> None:
         if self._session is None:
