@@ -154,20 +154,28 @@ class Memory:
     """Resident memory of the node, without what it shares with others.
 
     Attributes:
-        fifths_mb: medians of the five fifths of the run, 10^6 bytes.
-        is_flat: whether it has not grown since the second fifth, when everything had been done
-            for the first time; None of a run that is too short to tell.
+        fifths_mb: medians of the five fifths of the time, 10^6 bytes.
+        is_flat: whether it has not grown since the second fifth; None of a run that is too short
+            to tell.
     """
 
     fifths_mb: tuple[float, ...]
     is_flat: bool | None
 
 
-def memory_of(samples: Sequence[float]) -> Memory:
-    """Sum up samples taken at equal intervals, 10^6 bytes; at least one."""
-    parts = [part for part in np.array_split(np.asarray(samples), _FIFTHS) if part.size]
+def memory_of(samples: Sequence[float], first_round: int = 0) -> Memory:
+    """Sum up samples taken at equal intervals, 10^6 bytes; at least one.
+
+    Args:
+        samples: in the order of time.
+        first_round: how many of them were taken before everything had happened once: then memory
+            grows rightly. They are left out where enough others are left.
+    """
+    later = samples[first_round:]
+    enough = len(later) >= _FEWEST_SAMPLES
+    judged = np.asarray(later if enough else samples)
+    parts = [part for part in np.array_split(judged, _FIFTHS) if part.size]
     fifths = tuple(float(np.median(part)) for part in parts)
-    enough = len(samples) >= _FEWEST_SAMPLES
     return Memory(fifths, fifths[-1] <= _MOST_GROWN * fifths[1] if enough else None)
 
 

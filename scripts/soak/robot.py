@@ -45,6 +45,8 @@ IMAGE_TOPIC, CAMERA_INFO_TOPIC = '/image', '/camera_info'
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 _SERVICE_PATIENCE_S = 10.0
+# A service learns of its client on its own; an answer before that is lost.
+_ACQUAINTED_S = 1.0
 
 Change = Callable[[Any], None]
 
@@ -91,6 +93,7 @@ class Robot:
         # From the wall clock to the stamps.
         self._offset_ns = 0
         self._last_stamp = 0
+        self._clients: dict[str, Any] = {}
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node('soak_robot', context=self._context)
@@ -207,18 +210,15 @@ class Robot:
         Raises:
             ReplayError: no answer came.
         """
-        client = self._node.create_client(kind, f'/{NODE_NAME}/{name}')
-        try:
+        if name not in self._clients:
+            client = self._clients[name] = self._node.create_client(kind, f'/{NODE_NAME}/{name}')
             if not client.wait_for_service(_SERVICE_PATIENCE_S):
                 raise ReplayError(f'the node offers no service {name}')
-            # The service learns of its client on its own; an answer before that is lost.
-            self.film(0.3)
-            future = client.call_async(request)
-            if not self.film_until(future.done, _SERVICE_PATIENCE_S):
-                raise ReplayError(f'the service {name} does not answer')
-            return future.result()
-        finally:
-            self._node.destroy_client(client)
+            self.film(_ACQUAINTED_S)
+        future = self._clients[name].call_async(request)
+        if not self.film_until(future.done, _SERVICE_PATIENCE_S):
+            raise ReplayError(f'the service {name} does not answer')
+        return future.result()
 
     def await_node(self, node: Child) -> None:
         """Wait until the node listens to the images.

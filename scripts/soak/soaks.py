@@ -94,7 +94,7 @@ def among_faults(
     random = Random(seed)
     scene = Scene(robot, node.pid, random, longest_s)
     course = Course('faults')
-    begin, rounds = time.monotonic(), 0
+    begin, rounds, first_round = time.monotonic(), 0, 0
     with MemoryWatch(node.pid, shared=False) as memory:
         _recover(robot, node, 'the beginning', course, latest_s)
         while not rounds or time.monotonic() < begin + seconds:
@@ -105,6 +105,7 @@ def among_faults(
                 FAULTS[name](scene)
                 _recover(robot, node, name, course, latest_s)
             rounds += 1
+            first_round = first_round or len(memory.samples)
     # A transform may come before its pose.
     transforms = list(robot.transforms)
     robot.film(_SETTLED_S)
@@ -116,7 +117,7 @@ def among_faults(
     strange = sum(stamp not in stamps for stamp, _ in transforms)
     if strange:
         course.failures.append(f'{strange} transforms have the stamp of no pose')
-    _conclude(course, robot, node, memory, begin)
+    _conclude(course, robot, node, memory, begin, first_round)
     return course
 
 
@@ -143,7 +144,7 @@ def among_maps(
     """
     course = Course('swaps')
     begin = time.monotonic()
-    offsets = [np.zeros(3)]
+    offsets, first_round = [np.zeros(3)], 0
     with MemoryWatch(node.pid, shared=False) as memory:
         _recover(robot, node, 'the beginning', course, _PATIENCE_S, with_transform=False)
         for number in range(1, swaps + 1):
@@ -160,6 +161,8 @@ def among_maps(
                 )
             course.waits.setdefault(_SWAP, []).append(time.monotonic() - asked)
             node.check_alive()
+            if number == len(checkpoints):
+                first_round = len(memory.samples)
     answers = list(robot.answers)
     course.failures += wrong_answers(robot.sent, answers)
     course.failures += wrong_maps(maps_of(robot.sent, answers, offsets), len(offsets))
@@ -168,7 +171,7 @@ def among_maps(
     # While a map is loaded, the one before goes on.
     if pause > latest_s:
         course.failures.append(f'no pose came for {pause:.1f} s')
-    _conclude(course, robot, node, memory, begin)
+    _conclude(course, robot, node, memory, begin, first_round)
     return course
 
 
@@ -242,13 +245,18 @@ def _ask_for_map(robot: Robot, checkpoint: Path, place: FloatArray) -> None:
 
 
 def _conclude(
-    course: Course, robot: Robot, node: Child, memory: MemoryWatch, begin: float
+    course: Course,
+    robot: Robot,
+    node: Child,
+    memory: MemoryWatch,
+    begin: float,
+    first_round: int,
 ) -> None:
     course.seconds = time.monotonic() - begin
     course.images, course.poses = len(robot.sent), len(robot.answers)
     samples = [megabytes for _, megabytes in memory.samples]
     if samples:
-        course.memory = memory_of(samples)
+        course.memory = memory_of(samples, first_round)
         if course.memory.is_flat is False:
             course.failures.append(f'the memory grows: {in_words(course.memory)}')
     if 'Traceback' in node.log.read_text(encoding='utf-8', errors='replace'):

@@ -109,6 +109,14 @@ def test_memory_is_flat_where_only_the_beginning_grows() -> None:
     assert memory_of([1.0, 2.0]).is_flat is None
 
 
+def test_memory_may_grow_while_everything_happens_for_the_first_time() -> None:
+    growing, grown = list(np.linspace(500.0, 1000.0, 300)), [1000.0] * 240
+    assert memory_of([*growing, *grown]).is_flat is False
+    assert memory_of([*growing, *grown], len(growing)).is_flat
+    assert memory_of(growing, len(growing) - 10).is_flat is None
+    assert memory_of([*grown, *growing], len(grown)).is_flat is False
+
+
 @pytest.mark.parametrize(
     'words', [('faults', '--only', 'earthquake'), ('swaps', '--count', '0'), ('floods',), ()]
 )
