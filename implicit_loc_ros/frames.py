@@ -1,5 +1,6 @@
 """From the camera's pose to the one that is published, and the transform that tf_mode asks for."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from implicit_loc_ros.transforms import (
 )
 
 _POLL_S = 0.005
+# Transforms that are missing for so long are held up, or are not sent.
+_OUTAGE_S = 0.5
 # What is older than the newest transform by more, TF takes no more.
 _REMEMBERED = Duration(seconds=10)
 
@@ -59,6 +62,9 @@ class Frames:
         self._node = node
         self._parameters = parameters
         self._buffer: tf2_ros.Buffer | None = None
+        # Since when each pair of frames has no transform, of the thread that looks them up.
+        self._missing_since: dict[tuple[str, str], float] = {}
+        self._may_be_held_up = False
         if parameters.publishes_base:
             # Without its node the buffer would not see the clock jump back.
             self._buffer = tf2_ros.Buffer(cache_time=_REMEMBERED, node=node)
@@ -82,6 +88,16 @@ class Frames:
         if self._buffer is not None:
             self._listener.unregister()
             self._listener = tf2_ros.TransformListener(self._buffer, self._node)
+
+    def review(self) -> None:
+        """Subscribe anew, once, where transforms are missing for long; call it now and then.
+
+        What was lost, a reliable Fast DDS subscription asks for after the publisher's next
+        heartbeat, 3 s by default, and it gives out nothing newer before.
+        """
+        if self._may_be_held_up:
+            self._may_be_held_up = False
+            self.renew()
 
     def publishable(
         self,
@@ -152,15 +168,23 @@ class Frames:
             try:
                 # No timeout here: tf2 waits in ROS time, which stands still with a paused bag.
                 found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp))
+                self._missing_since.pop((target, source), None)
                 return matrix_from_transform(found.transform)
             except tf2_ros.TransformException as error:
                 if time.monotonic() >= deadline:
+                    self._note_missing(target, source)
                     self._forget_later_times(target, source, stamp)
                     raise TransformError(
                         f'TF has no transform from {source!r} to {target!r} at the stamp of the '
                         f'image: {error}'
                     ) from error
             time.sleep(_POLL_S)
+
+    def _note_missing(self, target: str, source: str) -> None:
+        since = self._missing_since.setdefault((target, source), time.monotonic())
+        if time.monotonic() - since > _OUTAGE_S:
+            self._missing_since[target, source] = math.inf
+            self._may_be_held_up = True
 
     def _forget_later_times(self, target: str, source: str, stamp: int) -> None:
         """Clear the buffer if all it knows is so much later that it takes nothing of this time.

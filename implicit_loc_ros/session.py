@@ -111,6 +111,7 @@ class Session:
         if stood_s := self._standstill.review():
             self._subscribe_anew(stood_s)
         self._reception.review()
+        self._around.frames.review()
         missing = self._reception.missing
         self._around.callers.expire(f'no {missing} within {LONGEST_WAIT_S:.0f} s')
         if self._next is not None and self._next.worker.is_prepared:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from tf2_msgs.msg import TFMessage
 from tf2_ros import StaticTransformBroadcaster
 
+from implicit_loc_ros import frames
 from implicit_loc_ros.frames import Frames, TransformError
 from implicit_loc_ros.parameters import Parameters
 from implicit_loc_ros.transforms import (
@@ -30,7 +32,7 @@ class Robot:
     """A robot whose odometry drives one metre a second, and frames that listen to it."""
 
     def __init__(self, context: rclpy.Context) -> None:
-        node = rclpy.create_node('robot', context=context)
+        node = self._node = rclpy.create_node('robot', context=context)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(node)
         self._publisher = node.create_publisher(TFMessage, '/tf', 100)
@@ -58,9 +60,24 @@ class Robot:
         found = self._frames.publishable(map_from_camera, np.eye(6), 'camera', stamp).transform
         return None if found is None else float(found.transform.translation.x)
 
+    def review(self) -> None:
+        """As the node does it now and then."""
+        self._frames.review()
+
+    def renew(self) -> None:
+        """As the node does it after a standstill."""
+        self._frames.renew()
+        end = time.monotonic() + 0.5
+        self._await(lambda: time.monotonic() > end)
+
     def jump(self) -> None:
         """The stamps of the images have jumped back."""
         self._frames.clear()
+
+    def close(self) -> None:
+        """Leave the network: the next robot would be heard by these frames, too."""
+        self._executor.shutdown()
+        self._node.destroy_node()
 
     def _knows_extrinsic(self) -> bool:
         try:
@@ -80,7 +97,9 @@ class Robot:
 def robot() -> Iterator[Robot]:
     context = rclpy.Context()
     rclpy.init(context=context)
-    yield Robot(context)
+    robot = Robot(context)
+    yield robot
+    robot.close()
     context.try_shutdown()
 
 
@@ -105,3 +124,36 @@ def test_odometry_that_is_late_does_not_cost_what_is_known(robot: Robot) -> None
     assert robot.odom_in_map(99.0) is None
     assert robot.odom_in_map(101.0) is None
     assert robot.odom_in_map(100.1) == -100.1
+
+
+def test_where_odometry_is_missing_for_long_it_is_subscribed_to_anew_once(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewals = []
+    monkeypatch.setattr(Frames, 'renew', lambda frames: renewals.append(frames))
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(frames, 'time', SimpleNamespace(monotonic=lambda: clock.now))
+    robot.drive(100.0)
+    assert robot.odom_in_map(100.0) == -100.0
+
+    def miss(seconds: float) -> None:
+        for _ in range(round(seconds / 0.1)):
+            clock.now += 0.1
+            assert robot.odom_in_map(101.0) is None
+            robot.review()
+
+    miss(0.4)
+    assert not renewals
+    miss(5.0)
+    assert len(renewals) == 1
+    assert robot.odom_in_map(100.0) == -100.0
+    miss(0.4)
+    assert len(renewals) == 1
+    miss(0.4)
+    assert len(renewals) == 2
+
+
+def test_a_renewed_subscription_hears(robot: Robot) -> None:
+    robot.renew()
+    robot.drive(100.0)
+    assert robot.odom_in_map(100.0) == -100.0
