@@ -15,8 +15,9 @@ Message = TypeVar('Message')
 # The executor only receives; a few messages bridge a moment in which it is not scheduled.
 _DEPTH = 5
 
-# Longest discovery of a new subscription by publishers that will match it.
-_OVERLAP_S = 2.0
+# Whether a publisher has discovered a new subscription, it does not say: the old one lives for so
+# long, or for so long where the new one has not discovered every publisher.
+_OVERLAP_S, _LONGEST_OVERLAP_S = 0.5, 2.0
 # Messages of that time that may come twice: so many of a fast camera.
 _REMEMBERED = 512
 # A stream of messages, at most so far apart, that pauses for so long, is held up or has ended.
@@ -60,7 +61,7 @@ class FittingSubscription(Generic[Message]):
         self._stamps_differ = stamps_differ
         self._stamps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
         self._retired: Any = None
-        self._overlap_ends = 0.0
+        self._replaced_at = 0.0
         # Subscriptions made so far, and the newest of those that have given out anything.
         self._made = self._speaks = 0
         self._came_at, self._apart_s = -math.inf, math.inf
@@ -110,7 +111,8 @@ class FittingSubscription(Generic[Message]):
 
     def _may_part(self) -> bool:
         discovered = self._subscription.get_publisher_count() >= max(self.publisher_count(), 1)
-        return discovered or time.monotonic() >= self._overlap_ends
+        overlap_s = time.monotonic() - self._replaced_at
+        return overlap_s >= (_OVERLAP_S if discovered else _LONGEST_OVERLAP_S)
 
     def _pauses(self) -> bool:
         """Whether a stream has just paused; once a pause."""
@@ -125,7 +127,7 @@ class FittingSubscription(Generic[Message]):
         Images would be lost meanwhile.
         """
         self._retire()
-        self._overlap_ends = time.monotonic() + _OVERLAP_S
+        self._replaced_at = time.monotonic()
         self._stamps.clear()
 
     def _retire(self) -> None:
