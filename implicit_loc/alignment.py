@@ -17,13 +17,13 @@ from implicit_loc.arrays import (
     Array,
     Constant,
     at_least,
-    may_leave_torch,
+    lightest,
     namespace,
-    to_numpy,
     to_torch,
     unwarned,
 )
-from implicit_loc.poses import rigid_transform, skew, unskew
+from implicit_loc.cell_view import rigid
+from implicit_loc.poses import skew, unskew
 
 # Smallest sum of two singular values, relative to the largest, that still fixes the rotation.
 _DEGENERATE = 1e-6
@@ -52,19 +52,16 @@ def align(world_points: Tensor, camera_points: Tensor, weights: Tensor) -> Tenso
     given = torch.result_type(world_points, camera_points)
     inputs = [each.to(given) for each in (world_points, camera_points, weights)]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
-        return rigid_transform(*_aligned(nearest_rotation, *inputs))
-    arrays: list[Array] = [tensor.detach().double() for tensor in inputs]
-    if may_leave_torch(*inputs):
-        arrays = [to_numpy(array) for array in arrays]
+        return _aligned(nearest_rotation, *inputs)
     with unwarned():
-        rotation, translation = _aligned(closed_form_rotation, *arrays)
-    return rigid_transform(to_torch(rotation), to_torch(translation)).to(given)
+        precise = lightest(*(tensor.detach().double() for tensor in inputs))
+        return to_torch(_aligned(closed_form_rotation, *precise)).to(given)
 
 
 def _aligned(
     closest: Callable[[Array], Array], world_points: Array, camera_points: Array, weights: Array
-) -> tuple[Array, Array]:
-    """Rotation (B, 3, 3), `closest` to the covariance, and translation (B, 3); see `align`."""
+) -> Array:
+    """As `align`, with the rotation that is `closest` to the covariance."""
     xp = namespace(weights)
     tiny = float(xp.finfo(weights.dtype).tiny)
     shares = (weights / at_least(weights.sum(axis=-1), tiny)[..., None])[..., None, :]
@@ -72,7 +69,7 @@ def _aligned(
     world_centred, camera_centred = world_points - world_mean, camera_points - camera_mean
     rotation = closest((shares * xp.swapaxes(world_centred, -1, -2)) @ camera_centred)
     translation = world_mean - camera_mean @ xp.swapaxes(rotation, -1, -2)
-    return rotation, translation[..., 0, :]
+    return rigid(rotation, xp.swapaxes(translation, -1, -2))
 
 
 def closed_form_rotation(matrix: Array) -> Array:

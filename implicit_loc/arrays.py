@@ -6,6 +6,7 @@ written with `namespace` and the few functions here, which the two libraries nam
 runs on either: both know the rest by the same names, and the keyword `axis`.
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from implicit_loc import elimination
 
 # A torch.Tensor or a numpy.ndarray: no narrower type says what both can do.
 Array: TypeAlias = Any
@@ -65,6 +68,11 @@ def to_numpy(tensor: Tensor) -> Array:
     return tensor.detach().numpy()
 
 
+def lightest(*tensors: Tensor) -> list[Array]:
+    """The arrays of tensors where nothing is lost with NumPy; else the tensors themselves."""
+    return [to_numpy(tensor) for tensor in tensors] if may_leave_torch(*tensors) else [*tensors]
+
+
 def to_torch(array: Array) -> Tensor:
     """The tensor of an array, in the same memory; a tensor stays what it is."""
     return array if isinstance(array, Tensor) else torch.from_numpy(np.asarray(array))
@@ -94,6 +102,13 @@ def at_least(values: Array, least: float) -> Array:
 def at_most(values: Array, largest: float) -> Array:
     """Values, those above the largest one lowered to it; NaN stays."""
     return values.clamp_max(largest) if isinstance(values, Tensor) else np.minimum(values, largest)
+
+
+def spread(values: Array, shape: Sequence[int]) -> Array:
+    """Values, repeated to a shape."""
+    if isinstance(values, np.ndarray) and values.shape == tuple(shape):
+        return values
+    return namespace(values).broadcast_to(values, shape)
 
 
 def kept(values: Array, mask: Array) -> Array:
@@ -137,26 +152,23 @@ def solve_positive(matrix: Array, right: Array) -> Array:
     system; the others are not affected.
     """
     if isinstance(matrix, Tensor):
-        return torch.cholesky_solve(right, torch.linalg.cholesky_ex(matrix)[0])
-    return _each(np.linalg.solve, np.full_like(right, np.nan), matrix, right)
+        return elimination.eliminate(matrix, right)
+    return _each(np.linalg.solve, math.nan, matrix, right)
 
 
 def least_pivot(matrix: Array) -> Array:
     """The least pivot of symmetric matrices (..., n, n); 0 of one not positive definite."""
     if isinstance(matrix, Tensor):
-        factor, failed = torch.linalg.cholesky_ex(matrix)
-        pivots = factor.diagonal(dim1=-2, dim2=-1).square().amin(dim=-1)
-        return torch.where(failed == 0, pivots, 0)
-    factor = _each(np.linalg.cholesky, np.zeros_like(matrix), matrix)
+        return elimination.least_pivot(matrix)
+    factor = _each(np.linalg.cholesky, 0.0, matrix)
     return np.diagonal(factor, axis1=-2, axis2=-1).min(axis=-1) ** 2
 
 
-def _each(function: Any, failed: Array, *operands: Array) -> Array:
-    """A function of numpy.linalg; where it fails for one matrix of many, for that one only."""
+def _each(function: Any, failed: float, *operands: Array) -> Array:
+    """A function of numpy.linalg; one number where it fails for one matrix of many."""
     try:
         return function(*operands)
     except np.linalg.LinAlgError:
-        if failed.ndim == 2:
-            return failed
-        parts = [_each(function, *part) for part in zip(failed, *operands, strict=True)]
-        return np.stack(parts)
+        if operands[-1].ndim == 2:
+            return np.full_like(operands[-1], failed)
+        return np.stack([_each(function, failed, *part) for part in zip(*operands, strict=True)])

@@ -19,10 +19,9 @@ from implicit_loc.arrays import (
     at_most,
     beside,
     kept,
-    may_leave_torch,
+    lightest,
     namespace,
-    to_numpy,
-    to_torch,
+    spread,
 )
 from implicit_loc.cells import Cells
 
@@ -64,19 +63,18 @@ class View(NamedTuple):
         world_from_camera: Tensor, cells: Cells, weight_exponent: float, with_depth: bool
     ) -> tuple['View', Array]:
         """The cells about a camera, and that camera's camera_from_local, (B, 4, 4)."""
-        pose: Array = world_from_camera
-        if may_leave_torch(pose, cells.world_points, cells.camera_points, cells.weights):
-            pose, cells = to_numpy(pose), cells.map(to_numpy)
+        given = (cells.world_points, cells.camera_points, cells.rays, cells.weights)
+        pose, world, camera, rays, weights, focal_length = lightest(
+            world_from_camera, *given, cells.focal_length
+        )
         xp = namespace(pose)
         origin = pose[:, :3, 3]
-        points = cells.world_points - origin[:, None]
-        rays = xp.broadcast_to(cells.rays, points.shape)
-        camera_points = xp.broadcast_to(cells.camera_points, points.shape)
-        ones = xp.ones_like(points[..., :1])
-        depths = (camera_points[..., 2:],) if with_depth else ()
-        parts = (points, ones, rays[..., :2], *depths)
+        points = world - origin[:, None]
+        parts = [points, xp.ones_like(points[..., :1]), spread(rays, points.shape)[..., :2]]
+        if with_depth:
+            parts.append(spread(camera, points.shape)[..., 2:])
         rows = xp.concatenate([xp.swapaxes(part, 1, 2) for part in parts], axis=1)
-        weights = xp.broadcast_to(cells.weights, points.shape[:2])
+        weights = spread(weights, points.shape[:2])
         # A comparison with what is not a number is false.
         usable = (xp.amax(abs(rows), axis=1) < _LARGEST) & (weights > 0) & (weights < math.inf)
         rows = kept(rows, usable[:, None])
@@ -88,7 +86,7 @@ class View(NamedTuple):
             depth,
             2 * depth if with_depth else None,
             _shares(weights, usable, weight_exponent),
-            cells.focal_length[:, None],
+            focal_length[:, None],
         )
         return view, view.camera_from_local(pose)
 
@@ -125,20 +123,20 @@ class View(NamedTuple):
         xp = namespace(pose)
         turned, shift = pose[:, :3, :3], (self.origin - pose[:, :3, 3])[..., None]
         rotation = xp.swapaxes(kept(turned, xp.isfinite(turned)), 1, 2)
-        return _rigid(rotation, rotation @ kept(shift, xp.isfinite(shift)))
+        return rigid(rotation, rotation @ kept(shift, xp.isfinite(shift)))
 
-    def world_from_camera(self, camera_from_local: Array) -> Tensor:
+    def world_from_camera(self, camera_from_local: Array) -> Array:
         """(B, 4, 4) -> (B, 4, 4)."""
         rotation = namespace(camera_from_local).swapaxes(camera_from_local[:, :3, :3], 1, 2)
         position = self.origin - (rotation @ camera_from_local[:, :3, 3:])[..., 0]
-        return to_torch(_rigid(rotation, position[..., None]))
+        return rigid(rotation, position[..., None])
 
 
-def _rigid(rotation: Array, position: Array) -> Array:
+def rigid(rotation: Array, position: Array) -> Array:
     """(B, 4, 4) of a rotation (B, 3, 3) and a position (B, 3, 1)."""
     xp = namespace(rotation)
     upper = xp.concatenate([rotation, position], axis=2)
-    lowest = xp.broadcast_to(_LOWEST_ROW.like(upper), upper[:, :1].shape)
+    lowest = spread(_LOWEST_ROW.like(upper), upper[:, :1].shape)
     return xp.concatenate([upper, lowest], axis=1)
 
 
@@ -159,4 +157,4 @@ def _shares(weights: Array, usable: Array, exponent: float) -> Array:
 
 
 _EVENLY = Constant(np.arange(_ENOUGH_CELLS, dtype=np.float64))
-_LOWEST_ROW = Constant(np.array([0.0, 0.0, 0.0, 1.0]))
+_LOWEST_ROW = Constant(np.array([[[0.0, 0.0, 0.0, 1.0]]]))

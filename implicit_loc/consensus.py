@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from implicit_loc.arrays import lightest, namespace, to_torch, unwarned
 from implicit_loc.cells import Cells
 from implicit_loc.p3p import p3p, triad
 from implicit_loc.poses import invert, rigid_transform
@@ -75,15 +76,18 @@ def soft_inliers(world_from_camera: Tensor, cells: Cells) -> Tensor:
     Returns:
         (B, H, N); 0 behind the camera.
     """
-    camera_from_world = invert(world_from_camera)
-    rotation, translation = camera_from_world[..., :3, :3], camera_from_world[..., :3, 3:]
-    seen = rotation @ cells.world_points[:, None].mT + translation
+    poses, points, rays = lightest(world_from_camera, cells.world_points, cells.rays)
+    xp = namespace(poses)
+    rotation = xp.swapaxes(poses[..., :3, :3], -1, -2)
+    seen = rotation @ xp.swapaxes(points, 1, 2)[:, None] - rotation @ poses[..., :3, 3:]
     depth = seen[..., 2, :]
     in_front = depth > _LEAST_DEPTH_M
-    tangents = seen[..., :2, :] / torch.where(in_front, depth, 1)[..., None, :]
-    errors = (tangents - cells.rays[:, None, :, :2].mT).square().sum(dim=-2).sqrt()
-    share = (1 - errors / INLIER_TANGENT) / _SOFTNESS
-    return torch.where(in_front, torch.sigmoid(share), 0)
+    tangents = seen[..., :2, :] / xp.where(in_front, depth, 1)[..., None, :]
+    offsets = tangents - xp.swapaxes(rays[..., :2], 1, 2)[:, None]
+    errors = (offsets * offsets).sum(axis=-2) ** 0.5
+    with unwarned():
+        outlying = xp.exp((errors / INLIER_TANGENT - 1) / _SOFTNESS)
+    return to_torch(xp.where(in_front, 1 / (1 + outlying), 0))
 
 
 def _refined_on_inliers(poses: Tensor, cells: Cells, options: RefinementOptions) -> Tensor:

@@ -7,11 +7,13 @@ searches patches). The robust refinement does the rest, as it does for the netwo
 wrong places are far from where the others put their landmark.
 """
 
+import math
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
+from implicit_loc.arrays import Array, lightest, namespace, to_numpy, to_torch, unwarned
 from implicit_loc.cells import FEWEST_CELLS, Cells
 from implicit_loc.consensus import consensus
 from implicit_loc.landmark_search import LEAST_DEPTH_M, Search, Sight, look_for
@@ -124,7 +126,7 @@ def align_nearby(sight: Sight, pose: Tensor) -> LandmarkPose | None:
         if wide is None:
             return None
         last, pose = pose, refine(pose, wide, LANDMARK_COST).world_from_camera
-        if float(shifts(last, pose, wide).median()) < AGREEMENT_TANGENT:
+        if _hardly_moved(last, pose, wide):
             break
     for search in CLOSER_SEARCHES:
         closer = _look(sight, pose, search)
@@ -135,7 +137,7 @@ def align_nearby(sight: Sight, pose: Tensor) -> LandmarkPose | None:
     if judged is None:
         return None
     _, agrees = judged
-    agreeing = int(agrees.sum())
+    agreeing = np.count_nonzero(to_numpy(agrees))
     return LandmarkPose(pose, closest, agreeing, agreeing / max(len(agrees), FEWEST_LOOKED_FOR))
 
 
@@ -156,20 +158,35 @@ def _look(sight: Sight, world_from_camera: Tensor, search: Search) -> Cells | No
     return look_for(sight, world_from_camera[0].numpy(), search)
 
 
+def _hardly_moved(first: Tensor, second: Tensor, cells: Cells) -> bool:
+    """Whether two poses see most landmarks in the same places."""
+    near = to_numpy(shifts(first, second, cells)) < AGREEMENT_TANGENT
+    # The lower one of two medians is small where more than so many are.
+    return np.count_nonzero(near) > (len(near) - 1) // 2
+
+
 def shifts(first: Tensor, second: Tensor, cells: Cells) -> Tensor:
     """How far apart two poses see the landmarks, as tangents, (N,)."""
-    return (_tangents(first, cells) - _tangents(second, cells)).norm(dim=-1)
+    one, other, points = lightest(first, second, cells.world_points)
+    with unwarned():
+        offsets = _tangents(one, points) - _tangents(other, points)
+        return to_torch((offsets * offsets).sum(axis=-1) ** 0.5)
 
 
 def agreeing_landmarks(world_from_camera: Tensor, cells: Cells) -> Tensor:
     """Which landmarks of one image a pose sees on their rays, (N,) bool."""
-    offsets = (_tangents(world_from_camera, cells) - cells.rays[0, :, :2]).norm(dim=-1)
-    return (offsets < AGREEMENT_TANGENT) & (cells.weights[0] > 0)
+    pose, points, rays, weights = lightest(
+        world_from_camera, cells.world_points, cells.rays, cells.weights
+    )
+    with unwarned():
+        offsets = _tangents(pose, points) - rays[0, :, :2]
+        distances = (offsets * offsets).sum(axis=-1) ** 0.5
+    return to_torch((distances < AGREEMENT_TANGENT) & (weights[0] > 0))
 
 
-def _tangents(world_from_camera: Tensor, cells: Cells) -> Tensor:
+def _tangents(world_from_camera: Array, points: Array) -> Array:
     """Of one image's landmarks, x / z and y / z, (N, 2); infinite behind the camera."""
     pose = world_from_camera[0]
-    seen = (cells.world_points[0] - pose[:3, 3]) @ pose[:3, :3]
+    seen = (points[0] - pose[:3, 3]) @ pose[:3, :3]
     depth = seen[:, 2:]
-    return torch.where(depth > LEAST_DEPTH_M, seen[:, :2] / depth, torch.inf)
+    return namespace(seen).where(depth > LEAST_DEPTH_M, seen[:, :2] / depth, math.inf)

@@ -33,9 +33,6 @@ LARGEST_RATIO = 1.7
 # What changes less from place to place has no peak, of likenesses up to 2.
 LEAST_CURVATURE = 1e-6
 
-# The windows of most searches go no farther; those of landmarks at the border go beyond it.
-_USUAL_REACH = 6
-
 # Of thousands of landmarks hundreds are looked for: so many are tried at once, until that is met.
 _TRIED_AT_ONCE = 1000
 
@@ -68,6 +65,11 @@ class Landmarks:
     directions: FloatArray
     distances: FloatArray
 
+    @cached_property
+    def rows(self) -> FloatArray:
+        """Positions, directions and distances, (7, L): a row per coordinate."""
+        return np.vstack([self.positions.T, self.directions.T, self.distances])
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -85,25 +87,10 @@ class Sight:
     camera: Camera
     ignored: NDArray[np.bool_] | None = None
 
-    def padded(self, reach: int) -> tuple[SingleArray, NDArray[np.bool_]]:
-        """Descriptors, and where something may be found, with a border of zeros.
-
-        Args:
-            reach: least width of the border.
-
-        Returns:
-            (h + 2 border, w + 2 border, C), and the same without C.
-        """
-        return self._usually_padded if reach <= _USUAL_REACH else self._with_border(reach)
-
     @cached_property
-    def _usually_padded(self) -> tuple[SingleArray, NDArray[np.bool_]]:
-        return self._with_border(_USUAL_REACH)
-
-    def _with_border(self, width: int) -> tuple[SingleArray, NDArray[np.bool_]]:
-        border = (width, width)
-        free = np.ones(self.descriptors.shape[:2], bool) if self.ignored is None else ~self.ignored
-        return np.pad(self.descriptors, (border, border, (0, 0))), np.pad(free, border)
+    def places(self) -> SingleArray:
+        """The descriptors row by row, (h * w, C), each in one piece of memory."""
+        return np.ascontiguousarray(self.descriptors).reshape(-1, self.descriptors.shape[-1])
 
 
 def look_for(sight: Sight, world_from_camera: FloatArray, search: Search) -> Cells | None:
@@ -118,18 +105,22 @@ def look_for(sight: Sight, world_from_camera: FloatArray, search: Search) -> Cel
     chosen, seen, pixels = _in_sight(landmarks, camera, world_from_camera, search.most)
     if len(chosen) < FEWEST_CELLS:
         return None
-    expected = np.rint((pixels + 0.5) / STRIDE - 0.5).astype(np.intp)
-    likeness = _likeness(sight, landmarks.descriptors[chosen], expected, search.reach)
+    expected = np.rint((pixels + 0.5) / STRIDE - 0.5).astype(np.int32)
+    likeness, first = _likeness(sight, landmarks.descriptors[chosen], expected, search.reach)
     peak, is_found = _peaks(likeness)
-    rays = camera.unproject((expected - search.reach + peak + 0.5) * STRIDE - 0.5)
-    is_found &= np.isfinite(rays).all(axis=-1)
-    rays[~is_found] = (0.0, 0.0, 1.0)
+    rays = camera.unproject((first + peak + 0.5) * STRIDE - 0.5)
+    is_found &= np.isfinite(rays[:, 0] + rays[:, 1])
+    rays = np.where(is_found[:, None], rays, (0.0, 0.0, 1.0))
+
+    def batched(array: FloatArray) -> torch.Tensor:
+        return torch.from_numpy(array[None])
+
     return Cells(
-        torch.from_numpy(landmarks.positions[chosen])[None],
-        torch.from_numpy(rays * seen[:, 2:])[None],
-        torch.from_numpy(rays)[None],
-        torch.from_numpy(is_found.astype(np.float64))[None],
-        torch.tensor([camera.focal_length], dtype=torch.float64),
+        batched(landmarks.positions[chosen]),
+        batched(rays * seen[:, 2:]),
+        batched(rays),
+        batched(is_found.astype(np.float64)),
+        torch.from_numpy(np.array([camera.focal_length])),
     )
 
 
@@ -162,22 +153,24 @@ def _in_sight_of(
     landmarks: Landmarks, tried: slice, camera: Camera, world_from_camera: FloatArray
 ) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
     """As `_in_sight`, all of some landmarks; indices within these."""
-    offsets = landmarks.positions[tried] - world_from_camera[:3, 3]
-    seen = offsets @ world_from_camera[:3, :3]
-    x, y, depth = seen.T
-    # Beyond its field of view, a distortion model may fold the world back into the image.
-    in_front = (depth > LEAST_DEPTH_M) & (np.hypot(x, y) < widest_tangent(camera) * depth)
-    candidates = np.flatnonzero(in_front)
-    offsets, known_from = offsets[candidates], landmarks.distances[tried][candidates]
-    distances = np.linalg.norm(offsets, axis=-1)
-    towards_camera = -np.einsum('ij,ij->i', offsets, landmarks.directions[tried][candidates])
-    like_itself = (
-        (towards_camera > WIDEST_ANGLE_COSINE * distances)
+    rows = landmarks.rows[:, tried]
+    offsets, known_from = rows[:3] - world_from_camera[:3, 3:], rows[6]
+    seen = world_from_camera[:3, :3].T @ offsets
+    depth = seen[2]
+    squares = seen * seen
+    across = squares[0] + squares[1]
+    distances = np.sqrt(across + squares[2])
+    towards_camera = -np.einsum('in,in->n', offsets, rows[3:6])
+    in_sight = (
+        (depth > LEAST_DEPTH_M)
+        # Beyond its field of view, a distortion model may fold the world back into the image.
+        & (across < (widest_tangent(camera) * depth) ** 2)
+        & (towards_camera > WIDEST_ANGLE_COSINE * distances)
         & (distances < LARGEST_RATIO * known_from)
         & (known_from < LARGEST_RATIO * distances)
     )
-    candidates = candidates[like_itself]
-    seen = seen[candidates]
+    candidates = np.flatnonzero(in_sight)
+    seen = seen[:, candidates].T
     pixels = camera.project(seen)
     limits = (camera.width - STRIDE, camera.height - STRIDE)
     inside = ((pixels > STRIDE) & (pixels < limits)).all(axis=-1)
@@ -192,33 +185,42 @@ def widest_tangent(camera: Camera) -> float:
 
 
 def _likeness(
-    sight: Sight, own: SingleArray, expected: NDArray[np.intp], reach: int
-) -> SingleArray:
+    sight: Sight, own: SingleArray, expected: NDArray[np.int32], reach: int
+) -> tuple[SingleArray, NDArray[np.int32]]:
     """How like landmarks are to the places about where they should be.
+
+    Windows that would leave the image lie at its border, and hold nothing farther than the reach.
 
     Args:
         sight: of the image.
         own: descriptors of the landmarks, (N, C).
-        expected: column and row of the windows' centres, within the image, (N, 2).
-        reach: half the side k = 2 reach + 1 of the windows.
+        expected: column and row of the places, within the image, (N, 2).
+        reach: how far the windows go from there, in places.
 
     Returns:
-        Products of descriptors, (N, k, k); -inf where nothing may be found, or they are not
-        finite.
+        Products of descriptors, (N, rows, columns) of the windows; -inf where nothing may be
+        found, or they are not finite. And the first column and row of the windows, (N, 2).
     """
-    side = 2 * reach + 1
-    padded, free = sight.padded(reach)
-    width = padded.shape[1]
-    border = (width - sight.descriptors.shape[1]) // 2
-    first = (expected[:, 1] + border - reach) * width + expected[:, 0] + border - reach
-    window = np.arange(side)[:, None] * width + np.arange(side)
-    places = first[:, None] + window.reshape(-1)
-    likeness = _products(own, padded.reshape(-1, own.shape[1]), places)
-    likeness[~(free.reshape(-1)[places] & np.isfinite(likeness))] = -np.inf
-    return likeness.reshape(-1, side, side)
+    rows, columns = sight.descriptors.shape[:2]
+    high, wide = min(2 * reach + 1, rows), min(2 * reach + 1, columns)
+    last = np.array([columns - wide, rows - high], np.int32)
+    first = np.maximum(np.minimum(expected - reach, last), 0)
+    down, across = np.arange(high, dtype=np.int32), np.arange(wide, dtype=np.int32)
+    window = (down[:, None] * columns + across).reshape(-1)
+    places = (first[:, 1] * columns + first[:, 0])[:, None] + window
+    likeness = _products(own, sight.places, places)
+    beside = first - expected
+    near_row = abs(beside[:, 1:] + down) <= reach
+    near_column = abs(beside[:, :1] + across) <= reach
+    free = (near_row[:, :, None] & near_column[:, None]).reshape(likeness.shape)
+    if sight.ignored is not None:
+        free &= ~sight.ignored.reshape(-1)[places]
+    free &= np.isfinite(likeness)
+    np.copyto(likeness, -np.inf, where=~free)
+    return likeness.reshape(-1, high, wide), first
 
 
-def _products(first: SingleArray, second: SingleArray, chosen: NDArray[np.intp]) -> SingleArray:
+def _products(first: SingleArray, second: SingleArray, chosen: NDArray[np.int32]) -> SingleArray:
     """Inner products of each row (N, C) with chosen ones (N, K) of other rows (P, C), (N, K).
 
     A sparse product reads the rows where they lie; to gather them takes five times as long.
@@ -227,40 +229,36 @@ def _products(first: SingleArray, second: SingleArray, chosen: NDArray[np.intp])
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta state')
         pattern = torch.sparse_csr_tensor(
-            torch.arange(0, count * each + 1, each),
+            torch.arange(0, chosen.size + 1, each, dtype=torch.int32),
             torch.from_numpy(chosen.reshape(-1)),
-            torch.zeros(count * each),
+            torch.zeros(chosen.size),
             (count, len(second)),
             check_invariants=False,
         )
     columns = torch.from_numpy(second).t()
     products = torch.sparse.sampled_addmm(pattern, torch.from_numpy(first), columns)
-    return products.values().numpy().reshape(count, each)
+    return products.values().numpy().reshape(chosen.shape)
 
 
 def _peaks(likeness: SingleArray) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Where windows (N, k, k) have their largest value.
+    """Where windows (N, rows, columns) have their largest value.
 
     Returns:
         Column and row (N, 2), to a fraction by the parabolas through the neighbours; and whether
         there are neighbours, (N,): at the edge of a window a place beyond it may be more like
         the landmark.
     """
-    count, side = likeness.shape[:2]
-    flat = likeness.reshape(count, -1)
-    best = flat.argmax(axis=1)
-    row, column = np.divmod(best, side)
-    is_inner = (np.minimum(row, column) > 0) & (np.maximum(row, column) < side - 1)
-    steps = np.array([0, -1, 1, -side, side])
-    near = flat[np.arange(count)[:, None], np.where(is_inner, best, side + 1)[:, None] + steps]
+    count, high, wide = likeness.shape
+    best = likeness.reshape(count, -1).argmax(axis=1)
+    row, column = np.divmod(best, wide)
+    is_inner = (row > 0) & (row < high - 1) & (column > 0) & (column < wide - 1)
+    # The middle, left and above of it, right and below of it; of a peak at an edge, any places.
+    beside = np.arange(count)[:, None] * high * wide + np.array([0, -1, -wide, 1, wide])
+    near = likeness.take(best[:, None] + beside, mode='clip')
     is_found = is_inner & np.isfinite(near).all(axis=1)
     near = np.where(is_found[:, None], near, 0).astype(np.float64)
-    middle, left, right, above, below = near.T
-
-    def fraction(before: FloatArray, after: FloatArray) -> FloatArray:
-        curvature = before - 2 * middle + after
-        peaked = curvature < -LEAST_CURVATURE
-        return np.asarray((before - after) / np.where(peaked, 2 * curvature, np.inf))
-
-    peak = np.stack([column + fraction(left, right), row + fraction(above, below)], axis=-1)
-    return peak, np.asarray(is_found)
+    before, after = near[:, 1:3], near[:, 3:]
+    curvature = before - 2 * near[:, :1] + after
+    peaked = curvature < -LEAST_CURVATURE
+    fraction = (before - after) / np.where(peaked, 2 * curvature, np.inf)
+    return np.stack([column, row], axis=-1) + fraction, is_found

@@ -16,6 +16,7 @@ from implicit_loc.arrays import (
     Array,
     Constant,
     at_least,
+    beside,
     chosen_rows,
     least_pivot,
     namespace,
@@ -29,15 +30,18 @@ from implicit_loc.residuals import Residuals, residuals
 from implicit_loc.robust_cost import (
     CostOptions,
     Factors,
+    Fit,
     NormalEquations,
     Scales,
     cost_of,
     factors_of,
+    fit_of,
+    fits_better,
     model_of,
     normal_equations,
     robust_cost,
     robust_scales,
-    scales_of,
+    usual_depth_of,
     view_of,
 )
 
@@ -86,6 +90,7 @@ class Refined(NamedTuple):
     Attributes:
         world_from_camera: (B, 4, 4); the start where nothing better was found.
         cost: robust cost of world_from_camera, (B,).
+        start: the world_from_camera that it began with, (B, 4, 4).
         start_cost: that of the start, with the same scales, (B,).
         scales: of the residuals, with which both costs are computed.
         improved: whether the cost fell, (B,) bool. It never does where the cells leave the pose
@@ -94,9 +99,18 @@ class Refined(NamedTuple):
 
     world_from_camera: Tensor
     cost: Tensor
+    start: Tensor
     start_cost: Tensor
     scales: Scales
     improved: Tensor
+
+
+class _Begun(NamedTuple):
+    """Where the search begins: a start (B, 4, 4), its camera_from_local, and how cells fit it."""
+
+    start: Array
+    pose: Array
+    fit: Fit
 
 
 def refine(
@@ -104,6 +118,7 @@ def refine(
     cells: Cells,
     options: RefinementOptions = DEFAULT_OPTIONS,
     differentiable_last_step: bool = False,
+    rival: Tensor | None = None,
 ) -> Refined:
     """Lower the robust cost of a pose.
 
@@ -115,43 +130,66 @@ def refine(
             through it to world points, camera points and weights; scales and earlier steps count
             as constants. At the optimum these are the gradients of the optimum itself (implicit
             function theorem) in the Gauss-Newton approximation.
+        rival: another start, (B, 4, 4): the search begins with that of the lower robust cost. Of
+            very many cells, some are asked.
     """
     # Without gradients through the cells the search may leave PyTorch, and is much faster.
     recorded = differentiable_last_step and torch.is_grad_enabled()
-    with torch.set_grad_enabled(recorded), unwarned():
-        view, begun = view_of(start.detach(), cells, options)
-    with torch.no_grad(), unwarned():
-        steps = options.steps - differentiable_last_step
-        pose, model, scales = _search(view, begun, options, steps)
-        factors = factors_of(view, scales, options)
-        start_cost = to_torch(cost_of(view, begun, factors, options))
-        determined = _determined(model.information)
-    cost = model.cost
     with unwarned():
+        with torch.set_grad_enabled(recorded):
+            view, pose = view_of(start.detach(), cells, options)
+        with torch.no_grad():
+            few = view.thinned()
+            usual_depth = usual_depth_of(few)
+            begun = _Begun(beside(start, pose), pose, fit_of(few, pose, usual_depth, options))
+            if rival is not None:
+                begun = _better(begun, beside(rival, pose), few, usual_depth, options)
+            steps = options.steps - differentiable_last_step
+            pose, model, scales = _search(view, few, begun, usual_depth, options, steps)
+            factors = factors_of(view, scales, options)
+            found = begun.fit.residuals if few is view else residuals(view, begun.pose)
+            start_cost = cost_of(view, found, factors, options)
+            determined, cost = _determined(model.information), model.cost
         if differentiable_last_step:
             pose, cost = _last_step(view, pose, cost, determined, factors, options)
-        found = view.world_from_camera(pose)
-    cost = to_torch(cost)
-    improved = (cost < start_cost) & to_torch(determined)
-    return Refined(
-        torch.where(improved.view(-1, 1, 1), found, start),
-        torch.where(improved, cost, start_cost),
-        start_cost,
-        Scales(*map(to_torch, scales)),
-        improved,
+        improved = (cost < start_cost) & determined
+        choose = namespace(cost).where
+        return Refined(
+            to_torch(choose(improved[:, None, None], view.world_from_camera(pose), begun.start)),
+            to_torch(choose(improved, cost, start_cost)),
+            to_torch(begun.start),
+            to_torch(start_cost),
+            Scales(*map(to_torch, scales)),
+            to_torch(improved),
+        )
+
+
+def _better(
+    begun: _Begun, rival: Array, few: View, usual_depth: Array | None, options: CostOptions
+) -> _Begun:
+    """With which of two starts the search begins."""
+    pose = few.camera_from_local(rival)
+    fit = fit_of(few, pose, usual_depth, options)
+    is_better = fits_better(fit, begun.fit, few, options)
+    start, pose, *scales = chosen_rows(
+        is_better, (rival, pose, *fit.scales), (begun.start, begun.pose, *begun.fit.scales)
     )
+    return _Begun(start, pose, Fit(residuals(few, pose), Scales(*scales)))
 
 
 def _search(
-    view: View, pose: Array, options: RefinementOptions, steps: int
+    view: View,
+    few: View,
+    begun: _Begun,
+    usual_depth: Array | None,
+    options: RefinementOptions,
+    steps: int,
 ) -> tuple[Array, NormalEquations, Scales]:
-    """The refined camera_from_local, the quadratic model there, and the scales of both."""
-    few = view.thinned()
-    found = residuals(few, pose)
-    factors = factors_of(few, scales_of(few, found, options), options)
-    pose, _ = _descend(few, pose, found, factors, options, steps - steps // 2)
-    found = residuals(few, pose)
-    scales = scales_of(few, found, options)
+    """The refined camera_from_local, its cost, the last equations, and the scales of both."""
+    factors = factors_of(few, begun.fit.scales, options)
+    found = begun.fit.residuals
+    pose, _ = _descend(few, begun.pose, found, factors, options, steps - steps // 2)
+    found, scales = fit_of(few, pose, usual_depth, options)
     factors = factors_of(view, scales, options)
     found = found if few is view else residuals(view, pose)
     return *_descend(view, pose, found, factors, options, steps // 2), scales
@@ -160,12 +198,19 @@ def _search(
 def _descend(
     view: View, pose: Array, found: Residuals, factors: Factors, options: CostOptions, steps: int
 ) -> tuple[Array, NormalEquations]:
-    """A camera_from_local of lower cost than one whose residuals were found; the model there."""
+    """A camera_from_local of lower cost than one whose residuals were found, and its cost.
+
+    The equations that come with it are those of the last step.
+    """
     model = model_of(view, found, factors, options)
     damping = namespace(pose).full_like(model.cost, _FIRST_DAMPING)
-    for _ in range(steps):
+    for left in reversed(range(steps)):
         candidate = _moved(pose, _step(model, damping))
-        there = model_of(view, residuals(view, candidate), factors, options)
+        found = residuals(view, candidate)
+        if left:
+            there = model_of(view, found, factors, options)
+        else:
+            there = model._replace(cost=cost_of(view, found, factors, options))
         # A step that is not a number, of equations without a solution, is not better either.
         better = there.cost < model.cost
         less, more = damping / _DAMPING_FACTOR, damping * _DAMPING_FACTOR
@@ -192,7 +237,7 @@ def _last_step(
     safe = NormalEquations(*chosen_rows(determined, model, replaced))
     stepped = _moved(pose, _step(safe, xp.zeros_like(cost)))
     with torch.no_grad():
-        found = cost_of(view, stepped, factors, options)
+        found = cost_of(view, residuals(view, stepped), factors, options)
         rounding = _ROUNDING * cost + xp.finfo(cost.dtype).eps
         accepted = determined & (found <= cost + rounding)
     chosen, cost = chosen_rows(accepted, (stepped, found), (pose, cost))

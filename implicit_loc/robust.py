@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from implicit_loc.arrays import Array, at_most, namespace, taken
+from implicit_loc.arrays import Array, at_most, namespace, spread, taken
 
 
 class RobustValue(NamedTuple):
@@ -52,7 +52,7 @@ def weighted_median(values: Array, weights: Array) -> Array:
     """
     xp = namespace(values)
     order = xp.argsort(values, axis=-1)
-    reached = taken(xp.broadcast_to(weights, values.shape), order).cumsum(axis=-1)
+    reached = taken(spread(weights, values.shape), order).cumsum(axis=-1)
     total = reached[..., -1:]
     # What rounding could leave out must not push the index past the end.
     middle = (reached < total / 2).sum(axis=-1, keepdims=True)

@@ -88,7 +88,7 @@ def robust_scales(
     """
     with unwarned():
         view, pose = view_of(world_from_camera, cells, options)
-        return Scales(*map(to_torch, scales_of(view, residuals(view, pose), options)))
+        return Scales(*map(to_torch, fit_of(view, pose, usual_depth_of(view), options).scales))
 
 
 def robust_cost(
@@ -108,7 +108,7 @@ def robust_cost(
     with unwarned():
         view, pose = view_of(world_from_camera, cells, options)
         factors = factors_of(view, Scales(*(beside(scale, pose) for scale in scales)), options)
-        return to_torch(cost_of(view, pose, factors, options))
+        return to_torch(cost_of(view, residuals(view, pose), factors, options))
 
 
 def normal_equations(
@@ -138,36 +138,43 @@ def cell_equations(
     """
     with unwarned():
         view, pose = view_of(world_from_camera, cells, options)
-        found = residuals(view, pose)
-        factors = factors_of(view, scales_of(view, found, options), options)
+        found, scales = fit_of(view, pose, usual_depth_of(view), options)
+        factors = factors_of(view, scales, options)
         _, *weights = _reweighted(view, found, factors, options)
         _, information = quadratic_model(found, *weights)
         return to_torch(cell_gradients(found, *weights)), to_torch(information)
 
 
-def fits_better(
-    candidate: Tensor, pose: Tensor, cells: Cells, options: CostOptions = DEFAULT_COST
-) -> Tensor:
+class Fit(NamedTuple):
+    """How cells fit a pose.
+
+    Attributes:
+        residuals: of the cells under the pose.
+        scales: of these residuals.
+    """
+
+    residuals: Residuals
+    scales: Scales
+
+
+def fit_of(
+    view: View, camera_from_local: Array, usual_depth: Array | None, options: CostOptions
+) -> Fit:
+    """The residuals under a pose (B, 4, 4), and their scales; for the depth see `scales_of`."""
+    found = residuals(view, camera_from_local)
+    return Fit(found, scales_of(view, found, usual_depth, options))
+
+
+def fits_better(candidate: Fit, pose: Fit, view: View, options: CostOptions) -> Array:
     """Whether a candidate has a lower robust cost than a pose, (B,) bool.
 
-    Of very many cells, some are asked. Both costs have the same scales, the tighter ones of both:
-    with its own, a pose that fits nothing would find its residuals usual.
-
-    Args:
-        candidate: world_from_camera, (B, 4, 4).
-        pose: likewise.
-        cells: of B images; a cell that is not finite is not used.
-        options: of the cost.
+    Both costs have the same scales, the tighter ones of both: with its own, a pose that fits
+    nothing would find its residuals usual.
     """
-    with unwarned():
-        whole, first = view_of(candidate, cells, options)
-        view = whole.thinned()
-        found = [residuals(view, first), residuals(view, view.camera_from_local(pose))]
-        scales = zip(*(scales_of(view, each, options) for each in found), strict=True)
-        tighter = Scales(*(namespace(first).minimum(*pair) for pair in scales))
-        factors = factors_of(view, tighter, options)
-        costs = [_cost_of(view, each, factors, options) for each in found]
-        return to_torch(costs[0] < costs[1])
+    tighter = Scales(*map(namespace(view.shares).minimum, candidate.scales, pose.scales))
+    factors = factors_of(view, tighter, options)
+    lower, higher = (cost_of(view, fit.residuals, factors, options) for fit in (candidate, pose))
+    return lower < higher
 
 
 def view_of(world_from_camera: Tensor, cells: Cells, options: CostOptions) -> tuple[View, Array]:
@@ -187,18 +194,25 @@ class Factors(NamedTuple):
     depth: Array
 
 
-def scales_of(view: View, found: Residuals, options: CostOptions) -> Scales:
-    """As `robust_scales`, of the view's residuals."""
+def usual_depth_of(view: View) -> Array | None:
+    """Weighted median of the predicted depths, (B,), metres; None where they do not count."""
+    return None if view.depth is None else weighted_median(view.depth, view.shares)
+
+
+def scales_of(
+    view: View, found: Residuals, usual_depth: Array | None, options: CostOptions
+) -> Scales:
+    """As `robust_scales`, of the view's residuals; the depth is that of `usual_depth_of`."""
     xp = namespace(found.seen)
-    if found.depth_error is None:
+    if usual_depth is None:
         squared_offset = weighted_median(found.squared_offset, view.shares)
         return Scales(
             _pixels(view, squared_offset, options), xp.full_like(squared_offset, math.inf)
         )
-    sizes = xp.stack([found.squared_offset, abs(found.depth_error), view.depth], axis=1)
+    sizes = xp.stack([found.squared_offset, abs(found.depth_error)], axis=1)
     medians = weighted_median(sizes, view.shares[:, None])
-    squared_offset, depth_error, depth = medians[:, 0], medians[:, 1], medians[:, 2]
-    floor = at_least(options.least_relative_depth * depth, xp.finfo(depth.dtype).eps)
+    squared_offset, depth_error = medians[:, 0], medians[:, 1]
+    floor = at_least(options.least_relative_depth * usual_depth, xp.finfo(usual_depth.dtype).eps)
     metres = xp.maximum(depth_error / MEDIAN_OF_NORMAL[1], floor)
     return Scales(_pixels(view, squared_offset, options), metres)
 
@@ -238,12 +252,8 @@ def _reweighted(
     return robust.cost, offset, xp.where(found.fixed_depth, 0, pull * factors.depth)
 
 
-def cost_of(view: View, camera_from_local: Array, factors: Factors, options: CostOptions) -> Array:
-    """As `robust_cost`."""
-    return _cost_of(view, residuals(view, camera_from_local), factors, options)
-
-
-def _cost_of(view: View, found: Residuals, factors: Factors, options: CostOptions) -> Array:
+def cost_of(view: View, found: Residuals, factors: Factors, options: CostOptions) -> Array:
+    """As `robust_cost`, of the view's residuals."""
     return row_sums(COSTS[options.kind](_squared(found, factors)).cost, view.shares)
 
 

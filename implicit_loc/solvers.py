@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from implicit_loc.alignment import align
+from implicit_loc.arrays import lightest, row_sums, to_torch, unwarned
 from implicit_loc.cells import Cells, usable_cells
 from implicit_loc.consensus import consensus, soft_inliers
 from implicit_loc.errors import AlignmentError, ImplicitLocError
@@ -26,7 +27,6 @@ from implicit_loc.poses import invert, transform_points
 from implicit_loc.ransac import pnp_ransac, rigid_ransac
 from implicit_loc.refinement import refine
 from implicit_loc.resection import resect
-from implicit_loc.robust_cost import fits_better
 
 # Weighted share of the cells that must agree with a refined pose for it to stand unquestioned,
 # and how many times as many must agree with one that takes its place: a few more may as well be
@@ -145,11 +145,10 @@ def solve_refined(cells: Cells, _: Sight | None = None) -> Solution:
     start = time.perf_counter()
     rigid = _weighted(cells)
     resected = resect(cells.world_points, cells.rays, cells.weights)
-    first = torch.where(fits_better(resected, rigid, cells)[:, None, None], resected, rigid)
     aligned = time.perf_counter()
-    pose = refine(first, cells).world_from_camera
+    refined = refine(rigid, cells, rival=resected)
     timings = {'alignment': aligned - start, 'refinement': time.perf_counter() - aligned}
-    return Solution(pose, first, _nowhere(cells), cells, timings)
+    return Solution(refined.world_from_camera, refined.start, _nowhere(cells), cells, timings)
 
 
 def _robust(cells: Cells, _: Sight | None = None) -> Solution:
@@ -205,8 +204,11 @@ def _with_landmarks(solution: Solution, found: LandmarkPose | None, seconds: flo
 
 def inlier_ratio(world_from_camera: Tensor, cells: Cells) -> Tensor:
     """Weighted share of the cells that agree with a pose, softly, (B,)."""
-    inliers = soft_inliers(world_from_camera[:, None], cells)[:, 0]
-    return (cells.weights * inliers).sum(dim=-1) / cells.weights.sum(dim=-1)
+    inliers, weights = lightest(
+        soft_inliers(world_from_camera[:, None], cells)[:, 0], cells.weights
+    )
+    with unwarned():
+        return to_torch(row_sums(inliers, weights) / weights.sum(axis=-1))
 
 
 def _nowhere(cells: Cells) -> Tensor:

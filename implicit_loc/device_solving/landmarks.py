@@ -1,5 +1,6 @@
 """`implicit_loc.landmark_search` in fixed shapes: places for the most landmarks, however few."""
 
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -75,8 +76,9 @@ class DeviceLandmarks(nn.Module):
     def __init__(self, landmarks: Landmarks, camera: DeviceCamera) -> None:
         super().__init__()
         self.camera = camera
-        for name, values in vars(landmarks).items():
-            self.register_buffer(name, torch.from_numpy(values.copy()))
+        for field in fields(landmarks):
+            values = getattr(landmarks, field.name)
+            self.register_buffer(field.name, torch.from_numpy(values.copy()))
 
     def look_for(self, image: Tensor, world_from_camera: Tensor, search: Search) -> Sighting:
         """As `landmark_search.look_for`, without a mask.

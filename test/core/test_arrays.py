@@ -20,8 +20,10 @@ from implicit_loc.arrays import (
     to_numpy,
 )
 from implicit_loc.cells import Cells
+from implicit_loc.consensus import soft_inliers
 from implicit_loc.poses import exp_se3
 from implicit_loc.refinement import Refined, refine
+from implicit_loc.resection import resect
 from implicit_loc.robust import weighted_median
 from implicit_loc.robust_cost import normal_equations, robust_scales
 
@@ -144,6 +146,36 @@ def test_refinement_is_the_same_in_both(make_cells: MakeCells, dtype: torch.dtyp
         numpy.world_from_camera, torch_.world_from_camera.detach(), atol=tolerance, rtol=0
     )
     torch.testing.assert_close(numpy.scales.pixels, torch_.scales.pixels, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize('kind', ['usual', 'not finite', 'no weight'])
+def test_resection_is_the_same_in_both(make_cells: MakeCells, kind: str) -> None:
+    cells, _ = make_cells(seed=6, noise=0.02, outliers=0.2)
+    world, weights = cells.world_points, cells.weights
+    if kind == 'not finite':
+        world[:, 3], weights[:, 3] = torch.nan, 0
+    if kind == 'no weight':
+        weights[:] = 0
+    expected = resect(world.clone().requires_grad_(), cells.rays, weights)
+    assert expected.requires_grad
+    found = resect(world, cells.rays, weights)
+    torch.testing.assert_close(found, expected.detach(), atol=1e-9, rtol=0)
+
+
+def test_inliers_are_the_same_in_both(make_cells: MakeCells) -> None:
+    """Cells behind the camera are none, nor are those too far off for their distance to count."""
+    cells, pose = make_cells(seed=7, noise=0.05)
+    cells.world_points[:, :5] = 2 * pose[:, None, :3, 3] - cells.world_points[:, :5]
+    cells.world_points[:, 5] += 1e6
+    poses = torch.stack([pose, pose @ exp_se3(torch.full((1, 6), 0.1, dtype=pose.dtype))], dim=1)
+    expected = soft_inliers(poses.clone().requires_grad_(), cells)
+    assert expected.requires_grad
+    with np.errstate(all='raise'):
+        found = soft_inliers(poses, cells)
+    torch.testing.assert_close(found, expected.detach(), atol=1e-12, rtol=0)
+    assert (found[..., :5] == 0).all()
+    assert (found[..., 5] < 1e-9).all()
+    assert (found[:, 0, 6:] > 0.5).any()
 
 
 @pytest.mark.parametrize('kind', ['usual', 'behind', 'one point', 'no weight'])
