@@ -15,17 +15,12 @@ from implicit_loc.camera import Camera
 from implicit_loc.cells import cells_of_prediction
 from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint
 from implicit_loc.device_solving import Outcome
-from implicit_loc.errors import AlignmentError, CameraError
+from implicit_loc.errors import AlignmentError, CameraError, ImplicitLocError
 from implicit_loc.landmark_search import Landmarks, Sight
-from implicit_loc.network import SceneGeometry, SceneNetwork
+from implicit_loc.network import SceneNetwork
 from implicit_loc.pose_estimate import PoseEstimate
-from implicit_loc.runtimes import (
-    Execution,
-    Prediction,
-    RuntimeStatus,
-    Solving,
-    select_device,
-)
+from implicit_loc.runtimes import Execution, Prediction, RuntimeStatus, Solving, select_device
+from implicit_loc.runtimes.base import Geometry
 from implicit_loc.solvers import DEFAULT_SOLVER, require_solver, solve
 
 __all__ = ['Localizer', 'PoseEstimate']
@@ -177,7 +172,7 @@ class Localizer:
 
     def solve(
         self,
-        geometry: SceneGeometry[NDArray[np.float32]],
+        geometry: Geometry,
         camera: Camera,
         mask: NDArray[np.generic] | None = None,
         solver: str | None = None,
@@ -193,9 +188,11 @@ class Localizer:
         Raises:
             ImageError: the mask has another size than the camera.
             AlignmentError: the prediction does not determine a pose.
-            ImplicitLocError: there is no such solver.
+            ImplicitLocError: there is no such solver, or the prediction is without descriptors,
+                like that of an image that a GPU has solved.
         """
         start = time.perf_counter()
+        solver = solver or self.solver
         resized_camera = preprocessing.input_camera(camera, self.description.input_height)
         stride = self.description.network.stride
         cells = cells_of_prediction(geometry, resized_camera, stride)
@@ -203,8 +200,8 @@ class Localizer:
             ignored = preprocessing.ignored_cells(mask, camera, resized_camera, stride)
             visible = torch.from_numpy(~ignored.reshape(1, -1))
             cells = replace(cells, weights=torch.where(visible, cells.weights, 0))
-        sight = self._sight(geometry, camera, resized_camera, mask)
-        solution = solve(cells, solver or self.solver, sight)
+        sight = self._sight(geometry, camera, resized_camera, mask, solver)
+        solution = solve(cells, solver, sight)
         solved = time.perf_counter()
         assessment = uncertainty.assess(solution, self.description)
         end = time.perf_counter()
@@ -222,9 +219,7 @@ class Localizer:
             timings=solution.timings | timings,
         )
 
-    def _concluded(
-        self, geometry: SceneGeometry[NDArray[np.float32]], outcome: Outcome, camera: Camera
-    ) -> PoseEstimate:
+    def _concluded(self, geometry: Geometry, outcome: Outcome, camera: Camera) -> PoseEstimate:
         """As `solve`, where the pose has come with the prediction."""
         start = time.perf_counter()
         facts = outcome.facts()
@@ -246,23 +241,27 @@ class Localizer:
 
     def _sight(
         self,
-        geometry: SceneGeometry[NDArray[np.float32]],
+        geometry: Geometry,
         camera: Camera,
         resized_camera: Camera,
         mask: NDArray[np.generic] | None,
+        solver: str,
     ) -> Sight | None:
-        """What is needed to look for the map's landmarks; None where it has none."""
-        if self.landmarks is None or geometry.descriptors is None:
+        """What a solver needs to look for landmarks; None where it does not, or there are none."""
+        if self.landmarks is None or solver != DEFAULT_SOLVER:
             return None
+        if geometry.descriptors is None:
+            raise ImplicitLocError(
+                'the prediction has no descriptors to find landmarks by: a GPU that solves for '
+                'the pose keeps them. Solve what `predict` gives, or take another solver'
+            )
         ignored = None
         if mask is not None:
             stride = landmark_search.STRIDE
             ignored = preprocessing.ignored_cells(mask, camera, resized_camera, stride)
         return Sight(self.landmarks, geometry.descriptors, resized_camera, ignored)
 
-    def predict(
-        self, image: NDArray[np.uint8], camera: Camera
-    ) -> SceneGeometry[NDArray[np.float32]]:
+    def predict(self, image: NDArray[np.uint8], camera: Camera) -> Geometry:
         """The network's geometry alone, without a pose; arguments and errors as `localize`."""
         return self._predict_timed(image, camera, solved=False).geometry
 

@@ -61,6 +61,12 @@ def _training(recipe: str) -> Callable[[argparse.Namespace], Command]:
     return train
 
 
+def training_speed(parsed: argparse.Namespace) -> Command:
+    """Steps of the training against those of a plain loop, on made-up images."""
+    program = ROOT / 'trainer' / 'benchmarks' / 'training_speed.py'
+    return [*_PYTHON, str(program), str(_CONFIGS / 'default.yaml'), '--device', 'cuda']
+
+
 def _implicit_loc(*arguments: str) -> Command:
     return [*_PYTHON, '-m', 'implicit_loc_trainer', *arguments]
 
@@ -70,6 +76,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], Command]] = {
     'accuracy': accuracy,
     'benchmark': benchmark,
     'benchmark_sizes': benchmark_sizes,
+    'training_speed': training_speed,
     'train_default': _training('default'),
     'train_paper': _training('paper'),
 }

@@ -5,8 +5,10 @@
 Both train the same network from the same recipe on the same views, batch and size: once as
 `implicit-loc train` does it, loader, guards and logs included; once in a plain loop in contiguous
 float32. They take turns in one process, a few steps each, so that whatever else the machine does
-meets both. Printed are the medians over the turns and their ratio; with one thread the time that
-the processor spent, which other programs disturb less, with several that of the clock.
+meets both. Printed are the medians over the turns and their ratio; with one thread of a CPU the
+time that it spent, which other programs disturb less, otherwise that of the clock. On a GPU both
+have as many helper processes, which fill their queues during the other's turn: it takes more
+steps a turn than queues hold.
 """
 
 import argparse
@@ -28,7 +30,9 @@ from torch.utils.data import DataLoader
 
 from implicit_loc import preprocessing
 from implicit_loc.camera import Camera
+from implicit_loc.errors import ImplicitLocError
 from implicit_loc.network import SceneNetwork
+from implicit_loc.runtimes import select_device
 from implicit_loc_trainer.datasets import Sample
 from implicit_loc_trainer.recipes.recipe import Recipe, load_recipe
 from implicit_loc_trainer.training.description import begin_network, describe
@@ -44,21 +48,37 @@ from implicit_loc_trainer.training.scene_training import SceneTraining
 
 CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 
+_DISTINCT_IMAGES = 64
 
-def plain_loop(recipe: Recipe, samples: list[Sample], views: TrainingSet) -> Iterator[float]:
-    """Trains forever; gives the loss of every step."""
+# A turn, by the kind of device: eight helpers hold two batches each.
+_STEPS = {'cpu': 4, 'cuda': 40}
+
+
+def plain_loop(
+    recipe: Recipe, samples: list[Sample], views: TrainingSet, workers: int
+) -> Iterator[float]:
+    """Trains forever; gives the loss of every step, which waits for the device."""
+    device = select_device(recipe.run.device)
     torch.manual_seed(recipe.run.seed)
     config = recipe.optimizer
-    network = SceneNetwork(describe(recipe, samples).network).train()
+    network = SceneNetwork(describe(recipe, samples).network).train().to(device)
     freeze_stages(network, config.frozen_stages)
     objective = Objective(recipe)
     steps = len(views) // config.batch_size * config.epochs
     optimizer, schedule = build_optimizer(config, network, steps)
-    loader = DataLoader(views, config.batch_size, shuffle=True, drop_last=True, collate_fn=collate)
-    mean = torch.tensor(preprocessing.MEAN)[:, None, None]
-    deviation = torch.tensor(preprocessing.STANDARD_DEVIATION)[:, None, None]
+    loader = DataLoader(
+        views,
+        config.batch_size,
+        shuffle=True,
+        drop_last=True,
+        collate_fn=collate,
+        num_workers=workers,
+    )
+    mean = torch.tensor(preprocessing.MEAN, device=device)[:, None, None]
+    deviation = torch.tensor(preprocessing.STANDARD_DEVIATION, device=device)[:, None, None]
     while True:
-        for batch in loader:
+        for loaded in loader:
+            batch = Batch(*(tensor.to(device) for tensor in loaded))
             images = (batch.images.contiguous().float() / 255 - mean) / deviation
             loss = objective(network(images, batch.focal_length), batch, 0.5).total
             optimizer.zero_grad()
@@ -74,13 +94,14 @@ def plain_loop(recipe: Recipe, samples: list[Sample], views: TrainingSet) -> Ite
 class Turns(Callback):
     """Lets the plain loop take its turn after every few steps of the training."""
 
-    rival: Iterator[float]
+    begin: Callable[[int], Iterator[float]]
     steps: int
     turns: int
     clock: Callable[[], float]
     ours: list[float] = field(default_factory=list)
     plain: list[float] = field(default_factory=list)
     started: float = 0.0
+    rival: Iterator[float] | None = None
 
     def on_train_batch_end(
         self,
@@ -93,6 +114,8 @@ class Turns(Callback):
         """Take the times of a turn of either."""
         if trainer.global_step % self.steps:
             return
+        if self.rival is None:
+            self.rival = self.begin(trainer.train_dataloader.num_workers)
         switched = self.clock()
         for _ in range(self.steps):
             next(self.rival)
@@ -107,10 +130,11 @@ class Turns(Callback):
 def made_up_samples(count: int) -> list[Sample]:
     """Blurred noise: decoding and content take no part in what is measured."""
     random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (_DISTINCT_IMAGES, 30, 40, 3), dtype=np.uint8)
+    images = [preprocessing.resize(each, CAMERA.width, CAMERA.height) for each in coarse]
     samples = []
     for index in range(count):
-        coarse = random.integers(0, 256, (30, 40, 3), dtype=np.uint8)
-        image = preprocessing.resize(coarse, CAMERA.width, CAMERA.height)
+        image = images[index % _DISTINCT_IMAGES]
         pose = np.eye(4)
         pose[:3, 3] = random.uniform(-1, 1, 3)
         samples.append(Sample(str(index), CAMERA, pose, index / 30, partial(np.copy, image)))
@@ -130,7 +154,8 @@ def measure(recipe: Recipe, turns: int, steps: int) -> Turns:
         recipe.augmentation,
         recipe.run.seed,
     )
-    clock = Turns(plain_loop(recipe, samples, views), steps, turns, processor_or_wall_time())
+    begin = partial(plain_loop, recipe, samples, views)
+    clock = Turns(begin, steps, turns, clock_of(select_device(recipe.run.device)))
     progress = TrainingProgress(batch)
     place = placement(recipe.run)
     trainer = lightning_trainer(recipe, Path(recipe.run.output), progress, place)
@@ -141,9 +166,16 @@ def measure(recipe: Recipe, turns: int, steps: int) -> Turns:
     return clock
 
 
-def processor_or_wall_time() -> Callable[[], float]:
-    """The clock that other programs disturb least."""
-    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """The clock that other programs disturb least; on a GPU, when all is done that was begun."""
+    if device.type == 'cpu':
+        return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+
+    def when_done() -> float:
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return when_done
 
 
 def main() -> None:
@@ -151,16 +183,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
     parser.add_argument('recipe', type=Path, help='the training, for instance default.yaml')
     parser.add_argument('--turns', type=int, default=10, help='of each (default %(default)s)')
-    parser.add_argument('--steps', type=int, default=4, help='a turn (default %(default)s)')
+    parser.add_argument('--steps', type=int, help='a turn (default 4, on a GPU 40)')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda (default %(default)s)')
     parser.add_argument('--threads', type=int, default=1, help='of PyTorch (default %(default)s)')
     arguments = parser.parse_args()
-    recipe = load_recipe(arguments.recipe)
+    try:
+        recipe = load_recipe(arguments.recipe)
+        device = select_device(arguments.device).type
+    except ImplicitLocError as error:
+        parser.error(str(error))
     torch.set_num_threads(arguments.threads)
+    steps = arguments.steps or _STEPS[device]
     with tempfile.TemporaryDirectory() as folder:
-        run = replace(recipe.run, output=folder, device='cpu', devices=1, workers=0)
+        run = replace(recipe.run, output=folder, device=device, devices=1, workers=0)
         epochs = replace(recipe.optimizer, epochs=10**6)
         recipe = replace(recipe, run=run, optimizer=epochs)
-        times = measure(recipe, arguments.turns, arguments.steps)
+        times = measure(recipe, arguments.turns, steps)
     console = Console(highlight=False)
     for name, seconds in (('training', times.ours), ('plain loop', times.plain)):
         median = statistics.median(seconds)

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from implicit_loc.camera import Camera
 from implicit_loc.checkpoint import CheckpointDescription
 from implicit_loc.confidence import Evidence
-from implicit_loc.errors import AlignmentError
+from implicit_loc.errors import AlignmentError, CameraError
 from implicit_loc.localizer import Localizer, PoseEstimate
 from implicit_loc.network import NetworkConfig, SceneGeometry
 from implicit_loc.runtimes import RuntimeStatus
@@ -58,6 +58,7 @@ class KnownLocalizer:
         self.runtime = RuntimeStatus('known geometry')
         self.masks = []
         self.executed = None
+        self.warmed = []
         self.description = CheckpointDescription(
             network=NetworkConfig(stride=STRIDE),
             input_height=CAMERA.height,
@@ -71,6 +72,12 @@ class KnownLocalizer:
         """Stands in for `Localizer.load`; keeps how the network is to be executed."""
         self.executed = runtime, threads
         return self
+
+    def warm_up(self, camera):
+        """Keeps the camera; of some aspects there are no images."""
+        self.warmed.append(camera)
+        if camera.aspect_ratio > 2:
+            raise CameraError('the camera has another aspect ratio')
 
     def localize(self, image, camera, mask=None):
         """The true pose, moved by the known error."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from implicit_loc import uncertainty
 from implicit_loc.camera import Camera
@@ -15,7 +16,8 @@ from implicit_loc.cells import cells_of_prediction
 from implicit_loc.checkpoint import CheckpointDescription
 from implicit_loc.device_solving import DeviceSolver, Outcome, outcome
 from implicit_loc.landmark_search import Landmarks, Sight
-from implicit_loc.network import SceneGeometry
+from implicit_loc.network import NetworkConfig, SceneGeometry
+from implicit_loc.runtimes.device_network import DeviceNetwork
 from implicit_loc.solvers import DEFAULT_SOLVER, Solution, solve
 from implicit_loc.uncertainty import Assessment
 
@@ -114,5 +116,40 @@ def make_scene(make_place: Callable[..., 'KnownPlace']) -> MakeScene:
             place.sight.descriptors if has_landmarks else None,
         )
         return Scene(geometry, place.sight.landmarks if has_landmarks else None, camera)
+
+    return make
+
+
+class KnownNetwork(nn.Module):
+    """Stands in for a network: predicts the geometry of a scene, wherever it lies."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__()
+        self.config = NetworkConfig(stride=STRIDE)
+        self.backbone = nn.Linear(1, 1)
+        self.names = [name for name, values in vars(scene.geometry).items() if values is not None]
+        for name in self.names:
+            values = torch.from_numpy(getattr(scene.geometry, name).copy())[None]
+            self.register_buffer(name, values)
+
+    def forward(self, images: Tensor, focal_length: Tensor) -> SceneGeometry[Tensor]:
+        """The scene, whatever the images show."""
+        return SceneGeometry(**{name: getattr(self, name) for name in self.names})
+
+
+@pytest.fixture
+def network_of() -> Callable[[Scene], Any]:
+    """`network_of(scene)`: predicts it of every image."""
+    return KnownNetwork
+
+
+@pytest.fixture
+def module_of() -> Callable[[Scene], DeviceNetwork]:
+    """`module_of(scene)`: what a graph captures, with that network in it."""
+
+    def make(scene: Scene) -> DeviceNetwork:
+        solver = DeviceSolver(scene.camera, STRIDE, scene.landmarks)
+        network: Any = KnownNetwork(scene)
+        return DeviceNetwork(network, scene.camera, scene.camera, solver)
 
     return make

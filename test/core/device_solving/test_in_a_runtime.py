@@ -2,53 +2,32 @@
 
 from collections.abc import Callable
 from dataclasses import astuple, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from implicit_loc.camera import Camera
 from implicit_loc.checkpoint import CheckpointDescription
-from implicit_loc.device_solving import DeviceSolver, Outcome
-from implicit_loc.errors import AlignmentError
+from implicit_loc.device_solving import Outcome
+from implicit_loc.errors import AlignmentError, ImplicitLocError
 from implicit_loc.inspection import landmarks_seen
 from implicit_loc.localizer import Localizer, PoseEstimate
-from implicit_loc.network import NetworkConfig, SceneGeometry, SceneNetwork
+from implicit_loc.network import NetworkConfig, SceneNetwork
 from implicit_loc.preprocessing import ByteImage
 from implicit_loc.runtimes import RUNTIMES, Prediction, Runtime, RuntimeStatus
 from implicit_loc.runtimes.base import Task
-from implicit_loc.runtimes.cuda_graph import _Graph
+from implicit_loc.runtimes.captured_graph import CapturedGraph
 from implicit_loc.runtimes.device_network import DeviceNetwork, fill
 
 if TYPE_CHECKING:
     from conftest import Scene
 
 MakeScene = Callable[..., 'Scene']
+ModuleOf = Callable[['Scene'], DeviceNetwork]
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no CUDA device')
-
-
-class _Known(nn.Module):
-    """Stands in for a network: predicts the geometry of a scene, wherever it lies."""
-
-    def __init__(self, scene: 'Scene') -> None:
-        super().__init__()
-        self.backbone = nn.Linear(1, 1)
-        self.names = [name for name, values in vars(scene.geometry).items() if values is not None]
-        for name in self.names:
-            values = torch.from_numpy(getattr(scene.geometry, name).copy())[None]
-            self.register_buffer(name, values)
-
-    def forward(self, images: Tensor, focal_length: Tensor) -> SceneGeometry[Tensor]:
-        return SceneGeometry(**{name: getattr(self, name) for name in self.names})
-
-
-def _module(scene: 'Scene') -> DeviceNetwork:
-    solver = DeviceSolver(scene.camera, 8, scene.landmarks)
-    network: Any = _Known(scene)
-    return DeviceNetwork(network, scene.camera, scene.camera, solver)
 
 
 def _image(camera: Camera) -> ByteImage:
@@ -61,10 +40,12 @@ def _require_scene(scene: 'Scene', outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize('has_landmarks', [True, False])
-def test_pose_and_geometry_come_down_together(make_scene: MakeScene, has_landmarks: bool) -> None:
+def test_pose_and_geometry_come_down_together(
+    make_scene: MakeScene, module_of: ModuleOf, has_landmarks: bool
+) -> None:
     """In one piece, of which no digit is lost; only the descriptors are left behind."""
     scene = make_scene(has_landmarks=has_landmarks)
-    module = _module(scene)
+    module = module_of(scene)
     upload = np.zeros(module.upload_bytes, np.uint8)
     fill(upload, _image(scene.camera), scene.camera.focal_length)
     with torch.inference_mode():
@@ -82,11 +63,11 @@ def test_pose_and_geometry_come_down_together(make_scene: MakeScene, has_landmar
 @needs_gpu
 @pytest.mark.parametrize('has_landmarks', [True, False])
 def test_a_captured_graph_finds_the_pose_of_the_host(
-    make_scene: MakeScene, camera: Camera, has_landmarks: bool
+    make_scene: MakeScene, module_of: ModuleOf, camera: Camera, has_landmarks: bool
 ) -> None:
     """With every lens, and with the descriptors where they are asked for."""
     scene = make_scene(camera, has_landmarks=has_landmarks)
-    graph = _Graph(_module(scene), camera, torch.device('cuda:0'))
+    graph = CapturedGraph(module_of(scene), camera, torch.device('cuda:0'))
     image = _image(camera)
     for _ in range(3):
         found = graph.run(image, camera, solved=True)
@@ -100,10 +81,12 @@ def test_a_captured_graph_finds_the_pose_of_the_host(
 
 
 @needs_gpu
-def test_another_camera_needs_no_other_graph(make_scene: MakeScene, camera: Camera) -> None:
+def test_another_camera_needs_no_other_graph(
+    make_scene: MakeScene, module_of: ModuleOf, camera: Camera
+) -> None:
     """From one image to the next and back: its rays are those of the image at hand."""
     scene = make_scene(camera)
-    graph = _Graph(_module(scene), camera, torch.device('cuda:0'))
+    graph = CapturedGraph(module_of(scene), camera, torch.device('cuda:0'))
     other = replace(scene, camera=replace(camera, fx=1.01 * camera.fx, cx=camera.cx + 2))
     for each in (scene, other, scene):
         outcome = graph.run(_image(camera), each.camera, solved=True).outcome
@@ -222,3 +205,23 @@ def test_only_the_default_solver_is_asked_of_a_runtime(
     assert _Solving.tasks[0].solving is not None
     localizer_in(scene, solver='robust')
     assert _Solving.tasks[0].solving is None
+
+
+def test_what_a_device_has_solved_is_not_silently_solved_otherwise(
+    make_scene: MakeScene, localizer_in: MakeLocalizer
+) -> None:
+    """Without the descriptors, the cells alone would give another pose; they can be asked for."""
+    scene = make_scene()
+    localizer = localizer_in(scene)
+    estimate = localizer.localize(_image(scene.camera), scene.camera)
+    with pytest.raises(ImplicitLocError, match=r'no descriptors to find landmarks by.*`predict`'):
+        localizer.solve(estimate.geometry, scene.camera)
+    again = localizer.solve(localizer.predict(_image(scene.camera), scene.camera), scene.camera)
+    np.testing.assert_allclose(again.world_from_camera, estimate.world_from_camera, atol=1e-6)
+    on_cells = localizer.solve(estimate.geometry, scene.camera, solver='robust')
+    assert on_cells.evidence.landmark_share == 0
+    bare = make_scene(has_landmarks=False)
+    localizer = localizer_in(bare)
+    estimate = localizer.localize(_image(bare.camera), bare.camera)
+    again = localizer.solve(estimate.geometry, bare.camera)
+    np.testing.assert_allclose(again.world_from_camera, estimate.world_from_camera, atol=1e-6)

@@ -5,13 +5,19 @@ runtime: `pytest test/core/runtimes/test_cuda_graph.py`.
 """
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
+from functools import partialmethod
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from implicit_loc import preprocessing
+from implicit_loc.arrays import Constant
 from implicit_loc.camera import Camera
 from implicit_loc.device_solving import DeviceSolver
 from implicit_loc.landmark_alignment import WIDE_SEARCH
@@ -63,6 +69,44 @@ def _module(camera: Camera, network: SceneNetwork) -> DeviceNetwork:
     return DeviceNetwork(half_precision_copy(network), camera, resized, solver)
 
 
+class _Watching(TorchDispatchMode):
+    """Collects what a capture may refuse: cuSOLVER's calls, and numbers from the host."""
+
+    # Kernels of PyTorch's own.
+    _ELEMENTWISE = ('linalg_cross', 'linalg_vector_norm')
+    _SOLVERS = ('linalg', 'cholesky', 'lu_', 'triangular', 'svd', 'inverse', 'lstsq', 'geqrf')
+    _WAITING = ('_local_scalar_dense', 'item', 'nonzero', 'masked_select', 'is_nonzero')
+    # Of a number, which becomes an argument of the kernel.
+    _FROM_HOST = ('lift_fresh', 'device', 'fill_')
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: set[str] = set()
+        self.refused: set[str] = set()
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        name = function.name().split('::')[1].split('.')[0]
+        found = function(*args, **(kwargs or {}))
+        self.called.add(name)
+        plain = name.removeprefix('_')
+        if plain.startswith(self._SOLVERS) and name not in self._ELEMENTWISE:
+            self.refused.add(name)
+        if name in self._WAITING:
+            self.refused.add(name)
+        tensors = [leaf for leaf in tree_leaves((args, kwargs, found)) if torch.is_tensor(leaf)]
+        if name not in self._FROM_HOST and any(each.device.type == 'cpu' for each in tensors):
+            self.refused.add(f'{name} on the host')
+        return found
+
+
+def _remembered(constant: Constant, like: Any, model: torch.Tensor) -> torch.Tensor:
+    """Numbers as they lie on the device after a first run."""
+    shape = like(constant, np.zeros(0)).shape
+    return torch.empty(shape, dtype=model.dtype, device=model.device)
+
+
 def _on_pretended_gpu(module: DeviceNetwork) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Call it within FakeTensorMode."""
     state = itertools.chain(module.named_parameters(), module.named_buffers())
@@ -84,15 +128,18 @@ def _on_pretended_gpu(module: DeviceNetwork) -> tuple[torch.Tensor, torch.Tensor
     ],
 )
 def test_what_is_captured_never_waits_for_the_host(
-    camera: Camera, camera_output: str, landmarks: int
+    monkeypatch: pytest.MonkeyPatch, camera: Camera, camera_output: str, landmarks: int
 ) -> None:
     """On a GPU that is only pretended: there, numbers cannot be read, nor devices be mixed.
 
     From the bytes of the image to the numbers that pose, covariance and confidence follow from.
     """
     module = _module(camera, _network(camera_output, landmarks))
-    with FakeTensorMode(), torch.inference_mode():
+    monkeypatch.setattr(Constant, 'like', partialmethod(_remembered, Constant.like))
+    with FakeTensorMode(), torch.no_grad(), _Watching() as watching:
         packed, descriptors = _on_pretended_gpu(module)
+    assert watching.refused == set()
+    assert {'bmm', 'convolution', 'addcmul'} <= watching.called
     assert packed.device.type == 'cuda'
     assert packed.dtype == torch.float32
     assert (descriptors is None) == (landmarks == 0)
@@ -102,6 +149,25 @@ def test_what_is_captured_never_waits_for_the_host(
     assert parts is not None
     assert parts.gradients.shape == (48, 6)
     assert len(parts.found) == (0 if landmarks == 0 else WIDE_SEARCH.most)
+
+
+@pytest.mark.parametrize(
+    ('spoilt', 'refused'),
+    [
+        (lambda found: torch.linalg.solve(found, found), 'linalg_solve_ex'),
+        (torch.linalg.svdvals, 'linalg_svd'),
+        (torch.linalg.eigvalsh, 'linalg_eigh'),
+        (torch.cholesky_inverse, 'cholesky_inverse'),
+        (lambda found: found + torch.ones(6, 6).to('cuda'), 'to_copy on the host'),
+    ],
+)
+def test_what_a_capture_may_refuse_is_noticed(spoilt: Any, refused: str) -> None:
+    """As in the test above."""
+    with FakeTensorMode(), torch.no_grad():
+        matrix = torch.empty(6, 6, device='cuda')
+        with _Watching() as watching:
+            spoilt(matrix)
+    assert any(refused in name for name in watching.refused)
 
 
 @needs_gpu
@@ -154,3 +220,59 @@ def test_images_take_no_memory_of_the_gpu() -> None:
     for seed in range(20):
         runtime.predict(_image(CAMERA, seed), CAMERA)
     assert torch.cuda.memory_allocated() == before
+
+
+@needs_gpu
+def test_sizes_beyond_the_fourth_take_the_place_of_the_oldest() -> None:
+    """With its memory; the image at hand is answered by a graph of its own size."""
+    runtime = _runtime()
+    cameras = [Camera(w, 120, 131.0, 131.0, (w - 1) / 2, 59.5) for w in range(152, 184, 4)]
+    reserved = []
+    for camera in cameras:
+        runtime.prepare(camera)
+        geometry = runtime.predict(_image(camera, 4), camera, solved=True).geometry
+        assert 'CUDA graph' in runtime.status.name
+        difference = agreement.difference(geometry, _expected(_image(camera, 4), camera))
+        difference.pop('descriptors', None)
+        assert max(difference.values()) < agreement.HALF_PRECISION
+        torch.cuda.empty_cache()
+        reserved.append(torch.cuda.memory_reserved())
+    assert reserved[-1] < 1.5 * reserved[3]
+    runtime.predict(_image(cameras[0], 5), cameras[0])
+    assert 'eager' in runtime.status.name
+
+
+@needs_gpu
+def test_masked_images_get_a_graph_that_predicts_the_same() -> None:
+    runtime = _runtime()
+    runtime.prepare(CAMERA)
+    image = _image(CAMERA, 6)
+    first = runtime.predict(image, CAMERA).geometry
+    runtime.settle()
+    second = runtime.predict(image, CAMERA).geometry
+    assert len(runtime._graphs) == 2
+    assert max(agreement.difference(second, first).values()) < agreement.HALF_PRECISION
+
+
+@needs_gpu
+def test_two_threads_with_a_runtime_each_do_not_disturb_each_other() -> None:
+    """Neither while they capture nor afterwards."""
+
+    def work(runtime: CudaGraphRuntime, camera: Camera, seed: int) -> list[agreement.Geometry]:
+        found = []
+        for each in (camera, WIDE):
+            runtime.prepare(each)
+            assert 'CUDA graph' in runtime.status.name
+            found += [runtime.predict(_image(each, seed), each).geometry for _ in range(50)]
+        return found
+
+    given = ((_runtime(), CAMERA, 7), (_runtime(), BENT, 8))
+    with ThreadPoolExecutor(2) as pool:
+        tasks = [pool.submit(work, *each) for each in given]
+        for task, (_, camera, seed) in zip(tasks, given, strict=True):
+            found = task.result(timeout=120)
+            for each, geometries in ((camera, found[:50]), (WIDE, found[50:])):
+                expected = _expected(_image(each, seed), each)
+                for geometry in geometries:
+                    differences = agreement.difference(geometry, expected)
+                    assert max(differences.values()) < agreement.HALF_PRECISION

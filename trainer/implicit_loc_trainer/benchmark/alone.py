@@ -74,10 +74,11 @@ def _answer(
     end_with_parent()
     try:
         run = build(subject, setting)
-        run(view)
+        run.prepare(view)
+        run.answer(view)
         start_s = time.time() - started
         for _ in range(_RUNS - 1):
-            run(view)
+            run.answer(view)
     except ImplicitLocError as error:
         sender.send(error)
         return

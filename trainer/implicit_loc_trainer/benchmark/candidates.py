@@ -1,7 +1,6 @@
 """What is timed: this software under every runtime, and its peers.
 
-A candidate is one builder and one line of CANDIDATES. It gives a function that takes a view from
-the image to the answer, and returns the seconds of its stages where it has any.
+A candidate is one builder and one line of CANDIDATES.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -22,15 +21,31 @@ from implicit_loc.preprocessing import input_camera
 from implicit_loc.runtimes import select_device
 from implicit_loc.solvers import DEFAULT_SOLVER
 from implicit_loc_trainer.benchmark import onnx_peers, peers
-from implicit_loc_trainer.benchmark.runtimes import EAGER, ONNX, require_used
+from implicit_loc_trainer.benchmark.rehearsal import Rehearsal
+from implicit_loc_trainer.benchmark.runtimes import EAGER, ONNX, PYTORCH, require_used
 from implicit_loc_trainer.benchmark.views import Geometry, View
 
 LOCALIZE = 'localize'
 PAPER = 'peer:paper_eager'
 PNP = 'peer:pnp_ransac'
 
-# Seconds of the stages of one image, by their names.
-Run = Callable[[View], Mapping[str, float]]
+
+def _nothing(view: View) -> None:
+    """No preparation is needed."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is timed, image by image.
+
+    Attributes:
+        answer: takes a view from the image to the answer, and returns the seconds of its stages,
+            by their names, where it has any.
+        prepare: what a view needs beforehand, which nobody would wait for in earnest.
+    """
+
+    answer: Callable[[View], Mapping[str, float]]
+    prepare: Callable[[View], None] = _nothing
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,7 @@ def build(subject: Subject, setting: Setting) -> Run:
     return CANDIDATES[subject.name].build(subject.runtime, setting)
 
 
-class _Rehearsal(Localizer):
+class _HostRehearsal(Localizer):
     """A localizer that solves what it is given in the place of its own prediction.
 
     Attributes:
@@ -95,6 +110,10 @@ class _Rehearsal(Localizer):
         """See Localizer."""
         return super().solve(geometry if self.given is None else self.given, camera, mask, solver)
 
+    def give(self, geometry: Geometry | None) -> None:
+        """See Rehearsal."""
+        self.given = geometry
+
 
 def _localize(runtime: str, setting: Setting) -> Run:
     return _image_to_pose(runtime, setting, DEFAULT_SOLVER)
@@ -105,15 +124,19 @@ def _pnp(runtime: str, setting: Setting) -> Run:
 
 
 def _image_to_pose(runtime: str, setting: Setting, solver: str) -> Run:
-    trained = load_checkpoint(setting.checkpoint)
-    localizer = _Rehearsal(
-        *trained, setting.device, solver, runtime, setting.threads, setting.checkpoint
-    )
+    network, description = load_checkpoint(setting.checkpoint)
+    options = (setting.device, solver, runtime, setting.threads, setting.checkpoint)
+    rehearsal: Rehearsal | _HostRehearsal
+    if runtime in PYTORCH:
+        # Poses may follow on the device, from what the network gives out there.
+        rehearsal = Rehearsal(network)
+        localizer = Localizer(network, description, *options)
+    else:
+        rehearsal = localizer = _HostRehearsal(network, description, *options)
     localizer.warm_up(setting.camera)
     require_used(runtime, localizer.runtime)
 
-    def run(view: View) -> Mapping[str, float]:
-        localizer.given = view.geometry
+    def answer(view: View) -> Mapping[str, float]:
         try:
             timings = localizer.localize(view.image, view.camera).timings
         except AlignmentError:
@@ -121,7 +144,7 @@ def _image_to_pose(runtime: str, setting: Setting, solver: str) -> Run:
             return {}
         return {name: seconds for name, seconds in timings.items() if name != 'total'}
 
-    return run
+    return Run(answer, lambda view: rehearsal.give(view.geometry))
 
 
 def _paper_on_own_network(runtime: str, setting: Setting) -> Run:
@@ -141,11 +164,11 @@ def _paper_on_its_network(runtime: str, setting: Setting) -> Run:
 
 
 def _paper(method: peers.PaperPose) -> Run:
-    def run(view: View) -> Mapping[str, float]:
+    def answer(view: View) -> Mapping[str, float]:
         method(view.image, view.camera)
         return {}
 
-    return run
+    return Run(answer)
 
 
 def _backbone(runtime: str, setting: Setting) -> Run:
@@ -154,11 +177,11 @@ def _backbone(runtime: str, setting: Setting) -> Run:
     execute = _execution(peers.BareBackbone(network.backbone), runtime, setting, resized)
     images = torch.rand(1, 3, resized.height, resized.width)
 
-    def run(view: View) -> Mapping[str, float]:
+    def answer(view: View) -> Mapping[str, float]:
         execute(images)
         return {}
 
-    return run
+    return Run(answer)
 
 
 def _pose_regression(runtime: str, setting: Setting) -> Run:
@@ -167,11 +190,11 @@ def _pose_regression(runtime: str, setting: Setting) -> Run:
     resized = input_camera(setting.camera, description.input_height)
     execute = _execution(peers.PoseRegression(network.backbone), runtime, setting, resized)
 
-    def run(view: View) -> Mapping[str, float]:
+    def answer(view: View) -> Mapping[str, float]:
         execute(peers.network_input(view.image, resized))
         return {}
 
-    return run
+    return Run(answer)
 
 
 def _execution(

@@ -8,6 +8,8 @@ from implicit_loc.runtimes import RUNTIMES, RuntimeStatus
 
 EAGER = 'eager'
 ONNX = 'onnx'
+# Those by which PyTorch executes the network.
+PYTORCH = (EAGER, 'cuda_graph')
 
 # Part of the exact name of every runtime that executes PyTorch's operations one by one.
 _EAGER_NAME = ' eager on '

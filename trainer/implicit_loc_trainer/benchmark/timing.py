@@ -66,16 +66,19 @@ def take_turns(
         What each took.
     """
     order = list(candidates)
-    for subject in order:
+    for run in candidates.values():
         for turn in range(WARM_UP):
-            candidates[subject](views[turn % len(views)])
+            view = views[turn % len(views)]
+            run.prepare(view)
+            run.answer(view)
     times = {subject: Times() for subject in order}
     for turn in watched(range(turns)):
         view = views[turn % len(views)]
         # The first one finds other things in the caches than the last one.
         first = turn % len(order)
         for subject in order[first:] + order[:first]:
+            candidates[subject].prepare(view)
             begun = time.perf_counter()
-            stages = candidates[subject](view)
+            stages = candidates[subject].answer(view)
             times[subject].add(time.perf_counter() - begun, stages)
     return times

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from implicit_loc.confidence import LEAST_CONFIDENCE
-from implicit_loc.errors import ImplicitLocError
+from implicit_loc.errors import CameraError, ImplicitLocError
 from implicit_loc_trainer.commands.common import (
     add_checkpoint,
     add_data,
@@ -111,14 +112,13 @@ def run(arguments: argparse.Namespace) -> int:
         OSError: reading or writing failed.
     """
     # PyTorch and matplotlib take seconds to import: not for --help.
-    from implicit_loc.localizer import Localizer
     from implicit_loc.solvers import DEFAULT_SOLVER, SOLVERS
     from implicit_loc_trainer.evaluation.running import evaluate
 
     _check_outputs(arguments)
     samples = open_split(arguments.data, arguments.split)
     solver = arguments.solver or DEFAULT_SOLVER
-    localizer = Localizer.load(arguments.checkpoint, arguments.device, solver, 'eager')
+    localizer = _load(arguments, solver, samples)
     others = [name for name in SOLVERS if name != solver] if arguments.compare_solvers else []
     results = evaluate(
         localizer, tracked(samples, 'evaluating'), others, _masks(arguments, localizer, samples)
@@ -136,6 +136,26 @@ def run(arguments: argparse.Namespace) -> int:
     for path in _write(arguments, results, lost, localizer.runtime.name):
         console.print(f'written: {path}', highlight=False, soft_wrap=True)
     return 0
+
+
+def _load(arguments: argparse.Namespace, solver: str, samples: 'Sequence[Sample]') -> 'Localizer':
+    """The localizer: on a GPU as the node runs it, warmed up; on a CPU in eager PyTorch.
+
+    There, whether an export lies beside the checkpoint would decide about figures and times.
+    """
+    from implicit_loc.localizer import Localizer
+    from implicit_loc.runtimes import AUTO, select_device
+
+    on_gpu = select_device(arguments.device).type == 'cuda'
+    runtime = AUTO if on_gpu else 'eager'
+    localizer = Localizer.load(arguments.checkpoint, arguments.device, solver, runtime)
+    if on_gpu:
+        sizes = {(each.camera.width, each.camera.height): each.camera for each in samples}
+        for camera in sizes.values():
+            # Of another aspect than in training: its frames will be lost with this as the reason.
+            with suppress(CameraError):
+                localizer.warm_up(camera)
+    return localizer
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from implicit_loc.errors import CheckpointError, ImplicitLocError
 from implicit_loc.network import NetworkConfig, SceneNetwork
 from implicit_loc.runtimes import RuntimeStatus
 from implicit_loc_trainer.benchmark import alone
-from implicit_loc_trainer.benchmark.candidates import Setting, Subject
+from implicit_loc_trainer.benchmark.candidates import Run, Setting, Subject
 from implicit_loc_trainer.benchmark.made_up import made_up_views
 from implicit_loc_trainer.benchmark.runtimes import RuntimeNotUsedError, require_used
 from implicit_loc_trainer.benchmark.timing import Distribution, take_turns
@@ -99,14 +99,15 @@ def test_a_process_that_fails_says_why(tmp_path):
 
 
 def test_candidates_answer_the_same_images_in_turns():
-    asked = []
+    asked, prepared = [], []
 
     def candidate(name):
         def answer(view):
+            assert prepared.pop() == (view, name)
             asked.append((view, name))
             return {'network': 0.5} if view else {}
 
-        return answer
+        return Run(answer, lambda view: prepared.append((view, name)))
 
     subjects = [Subject(name, 'eager') for name in 'ab']
     times = take_turns({one: candidate(one.name) for one in subjects}, [0, 1], turns=4)

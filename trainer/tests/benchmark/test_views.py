@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from implicit_loc.camera import Camera
-from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint, save_checkpoint
-from implicit_loc.landmark_map import LandmarkMap
+from implicit_loc.checkpoint import CheckpointDescription, load_checkpoint
 from implicit_loc.localizer import Localizer
 from implicit_loc.network import NetworkConfig, SceneNetwork
 from implicit_loc_trainer.benchmark import peers
@@ -14,48 +12,8 @@ from implicit_loc_trainer.benchmark.made_up import made_up_views
 from implicit_loc_trainer.benchmark.situations import Situation, checkpoint_at, own_situation
 from implicit_loc_trainer.benchmark.views import view_at
 
-CAMERA = Camera(320, 240, 260.0, 260.0, 159.5, 119.5)
-POSE = (0.5, -0.2, 1.0, 0.0, 0.0, 0.0, 1.0)
-
-
-@pytest.fixture(scope='module')
-def place():
-    """An untrained network with landmarks before its keyframe, and its description."""
-    torch.manual_seed(0)
-    config = NetworkConfig(decoder_channels=16, landmarks=300)
-    network = SceneNetwork(config).eval()
-    _fill(network.landmarks)
-    description = CheckpointDescription(
-        network=config,
-        input_height=240,
-        training_camera=CAMERA,
-        dataset='nowhere',
-        dataset_fingerprint='',
-        extent=((0.0, -1.0, 0.0), (1.0, 1.0, 1.0)),
-        keyframes=(POSE,),
-    )
-    return network, description
-
-
-def _fill(landmarks: LandmarkMap) -> None:
-    random = np.random.default_rng(0)
-    pixels = random.uniform((10, 10), (310, 230), (300, 2))
-    seen = CAMERA.unproject(pixels) * random.uniform(1.5, 3.0, (300, 1))
-    landmarks.positions.copy_(torch.from_numpy(seen + POSE[:3]))
-    distances = np.linalg.norm(seen, axis=1)
-    landmarks.distances.copy_(torch.from_numpy(distances))
-    landmarks.directions.copy_(torch.from_numpy(-seen / distances[:, None]))
-    descriptors = random.normal(size=landmarks.descriptors.shape)
-    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
-    landmarks.descriptors.copy_(torch.from_numpy(descriptors))
-
-
-@pytest.fixture(scope='module')
-def checkpoint(place, tmp_path_factory):
-    """The same as a file."""
-    path = tmp_path_factory.mktemp('map') / 'map.safetensors'
-    save_checkpoint(path, *place)
-    return path
+# Of the keyframe.
+POSITION = (0.5, -0.2, 1.0)
 
 
 def test_a_made_up_view_is_solved_as_one_of_the_place_is(place):
@@ -63,7 +21,7 @@ def test_a_made_up_view_is_solved_as_one_of_the_place_is(place):
     localizer = Localizer(*place, device='cpu')
     (view,) = made_up_views(*place, 1)
     estimate = localizer.solve(view.geometry, view.camera)
-    np.testing.assert_allclose(estimate.world_from_camera[:3, 3], POSE[:3], atol=0.05)
+    np.testing.assert_allclose(estimate.world_from_camera[:3, 3], POSITION, atol=0.05)
     assert not estimate.used_consensus
     assert 'landmarks' in estimate.timings
 
@@ -97,7 +55,7 @@ def test_a_network_of_another_size_predicts_what_the_view_of_that_size_holds(
         given = getattr(seen.geometry, name)
         assert expected == (None if given is None else given.shape)
     estimate = localizer.solve(seen.geometry, seen.camera)
-    np.testing.assert_allclose(estimate.world_from_camera[:3, 3], POSE[:3], atol=0.1)
+    np.testing.assert_allclose(estimate.world_from_camera[:3, 3], POSITION, atol=0.1)
 
 
 def test_weights_are_kept_where_they_fit(place, checkpoint, tmp_path):

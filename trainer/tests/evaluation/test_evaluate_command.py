@@ -2,12 +2,15 @@
 
 import argparse
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from known_localizer import CAMERA, KnownLocalizer, samples
 
+from implicit_loc import runtimes
 from implicit_loc.errors import ImplicitLocError
 from implicit_loc.localizer import Localizer
 from implicit_loc_trainer import datasets
@@ -20,10 +23,12 @@ from implicit_loc_trainer.output_files import OutputError
 def evaluate_command(monkeypatch):
     """Runs the command with arguments, on a known checkpoint and recording."""
 
-    def run(errors_m, *words):
+    def run(errors_m, *words, recording=None):
         known = KnownLocalizer(errors_m)
         monkeypatch.setattr(Localizer, 'load', known.load)
-        monkeypatch.setattr(datasets, 'open_dataset', lambda *_: samples(len(errors_m)))
+        monkeypatch.setattr(
+            datasets, 'open_dataset', lambda *_: recording or samples(len(errors_m))
+        )
         parser = argparse.ArgumentParser()
         command.add_arguments(parser)
         arguments = ['model.safetensors', '--data', 'room', *map(str, words)]
@@ -57,7 +62,21 @@ def test_the_command_writes_all_that_was_asked_for(tmp_path, evaluate_command, c
 
 
 def test_no_file_beside_the_checkpoint_decides_what_executes_it(evaluate_command):
-    assert evaluate_command([0.1]).executed == ('eager', None)
+    known = evaluate_command([0.1], '--device', 'cpu')
+    assert known.executed == ('eager', None)
+    assert known.warmed == []
+
+
+def test_a_gpu_runs_what_the_node_runs_for_every_size_of_image(evaluate_command, monkeypatch):
+    """Ready before the first frame; those of a size that is refused are lost one by one."""
+    cameras = [CAMERA, replace(CAMERA, width=240), replace(CAMERA, fx=90.0)]
+    recording = [
+        replace(sample, camera=camera) for sample, camera in zip(samples(3), cameras, strict=True)
+    ]
+    monkeypatch.setattr(runtimes, 'select_device', lambda name: torch.device('cuda:0'))
+    known = evaluate_command([0.1], recording=recording)
+    assert known.executed == ('auto', None)
+    assert [camera.width for camera in known.warmed] == [CAMERA.width, 240]
 
 
 def test_the_masks_of_a_folder_reach_the_localizer(tmp_path, evaluate_command):
