@@ -1,10 +1,33 @@
-"""What all tests share: a ROS domain of their own, and a line that says whose ROS packages run."""
+"""What all tests share: an order, a ROS domain of their own, and a line that says whose it is."""
 
 import os
 import random
+from collections import Counter
 from importlib import metadata
 
+import pytest
+
 DOMAINS = 100
+# The files that take longest. One that begins last keeps one process busy and the others idle.
+LONG = (
+    'test/ros/test_soak_node.py',
+    'trainer/tests/training/test_distributed.py',
+    'test/ros/test_node_modes.py',
+    'test/ros/test_node_process.py',
+    'test/ros/test_node_operation.py',
+    'test/ros/test_node_deafness.py',
+    'trainer/tests/training/test_training.py',
+    'trainer/tests/training/test_resuming.py',
+    'test/core/runtimes/test_onnx_runtime.py',
+    'test/ros/test_replay.py',
+    'test/ros/test_bench_node.py',
+    'test/ros/test_evaluate_bag.py',
+    'trainer/tests/check/test_labels.py',
+    'trainer/tests/ablation/test_ablate.py',
+    'trainer/tests/calibration/test_command.py',
+    'trainer/tests/landmarks/test_after_training.py',
+    'test/ros/test_node_map.py',
+)
 
 
 def pytest_configure() -> None:
@@ -16,6 +39,16 @@ def pytest_configure() -> None:
         apart = process * DOMAINS // int(os.environ['PYTEST_XDIST_WORKER_COUNT'])
         domain = int(os.environ['ROS_DOMAIN_ID']) + apart
         os.environ['ROS_DOMAIN_ID'] = str((domain - 1) % DOMAINS + 1)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where pytest-xdist hands out whole files: the long ones first, then those of most tests."""
+    if not hasattr(config, 'workerinput'):
+        return
+    ranks = {config.rootpath / name: rank for rank, name in enumerate(LONG)}
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda i: (ranks.get(i.path, len(LONG)), -tests[i.path], i.path))
 
 
 def pytest_report_header() -> str:

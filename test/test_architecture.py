@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,12 @@ def test_no_file_is_longer_than_a_reader_likes():
     }
     assert lengths
     assert not {path: lines for path, lines in lengths.items() if lines > MAXIMUM_LINES}
+
+
+def test_the_long_test_files_exist():
+    """A file that was renamed would begin late without a word."""
+    long = runpy.run_path(str(ROOT / 'conftest.py'))['LONG']
+    assert [name for name in long if not (ROOT / name).is_file()] == []
 
 
 def test_colcon_sees_exactly_one_package():

@@ -104,7 +104,7 @@ def test_whole_bag_arrives_in_real_time(bag, rate: float, listener: Listener, pl
     lasted = listener.images[-1][0] - listener.images[0][0]
     expected = (bag.stamps[-1] - bag.stamps[0]) / 1e9 / rate
     # A busy machine is late, never early.
-    assert expected - 0.15 < lasted < expected + 2.0
+    assert expected - 0.15 < lasted < expected + 5.0
 
 
 def test_loop_begins_anew_until_it_is_told_to_stop(bag, listener: Listener, play):
@@ -113,7 +113,7 @@ def test_loop_begins_anew_until_it_is_told_to_stop(bag, listener: Listener, play
     listener.hear(player, wait_for_images=2 * frames + 3)
     assert tuple(listener.stamps()[: 2 * frames]) == bag.stamps + bag.stamps
     player.send_signal(signal.SIGINT)
-    output, errors = player.communicate(timeout=20)
+    output, errors = player.communicate(timeout=60)
     assert player.returncode == 0
     assert 'messages published' in output
     assert errors == ''
@@ -166,7 +166,7 @@ def test_publishers_offer_the_recorded_quality_of_service(mcap, listener: Listen
         '/tf_static': (ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL),
     }
     for topic, policies in wanted.items():
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while not (found := watcher.get_publishers_info_by_topic(topic)):
             assert time.monotonic() < deadline, topic
             time.sleep(0.02)

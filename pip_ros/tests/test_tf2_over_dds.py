@@ -23,7 +23,7 @@ def named(child: str, x: float = 0.0) -> TransformStamped:
 
 
 def spin_until(executor: SingleThreadedExecutor, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition() and time.monotonic() < deadline:
         executor.spin_once(timeout_sec=0.05)
     return condition()

@@ -80,6 +80,15 @@ def messages() -> SimpleNamespace:
     return SimpleNamespace(image=make_image, camera_info=make_camera_info, stamped=stamped)
 
 
+def spin(executor: Any) -> None:
+    """Until its context shuts down, which makes whatever runs at the moment fail."""
+    try:
+        executor.spin()
+    except Exception:
+        if executor.context.ok():
+            raise
+
+
 class Peer:
     """Everything around one localization node: camera, odometry and listeners.
 
@@ -124,7 +133,7 @@ class Peer:
         self._heard: set[str] = set()
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread = threading.Thread(target=spin, args=(self._executor,), daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -133,14 +142,6 @@ class Peer:
         self._thread.join(5)
         # Until then its latched transforms would still be served.
         self.node.destroy_node()
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except Exception:
-            # A shutdown makes whatever runs at the moment fail.
-            if self.context.ok():
-                raise
 
     def in_executor(self, action: Callable[[], object]) -> None:
         """Act in the thread that receives; rclpy fails if another destroys what it waits for."""
@@ -193,15 +194,19 @@ class Peer:
         image = image or make_image(self.next_stamp())
         self.wait_for_subscriber(publisher)
         self.wait_for_subscriber(self.camera_infos)
-        self.camera_infos.publish(camera_info or make_camera_info())
-        # Topics have no order among each other.
-        time.sleep(0.1)
-        publisher.publish(image)
         stamp = image.header.stamp
-        return self.wait(
-            lambda: next((p for p in list(self.poses) if p.header.stamp == stamp), None),
-            f'the pose of image {stamp}',
-        )
+        # On a busy machine the wait for the subscriber can be too short, and the first be lost.
+        for patience_s in (30.0, 60.0):
+            self.camera_infos.publish(camera_info or make_camera_info())
+            # Topics have no order among each other.
+            time.sleep(0.1)
+            publisher.publish(image)
+            deadline = time.monotonic() + patience_s
+            while time.monotonic() < deadline:
+                if pose := next((p for p in list(self.poses) if p.header.stamp == stamp), None):
+                    return pose
+                time.sleep(0.02)
+        raise AssertionError(f'timed out waiting for the pose of image {stamp}')
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
         """What a service of the node answers."""
@@ -272,15 +277,7 @@ def start(tiny_checkpoint: Path, make_peer: Any, request: Any) -> Iterator[Calla
         executor = SingleThreadedExecutor()
         executor.add_node(node)
 
-        def spin() -> None:
-            try:
-                executor.spin()
-            except Exception:
-                # A shutdown makes whatever runs at the moment fail.
-                if rclpy.ok():
-                    raise
-
-        thread = threading.Thread(target=spin, daemon=True)
+        thread = threading.Thread(target=spin, args=(executor,), daemon=True)
         thread.start()
         cleanups.extend(
             [

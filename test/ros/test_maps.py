@@ -23,7 +23,7 @@ from implicit_loc_ros.worker import NewestItemWorker
 
 
 def taken(loader: MapLoader) -> Loading:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (loading := loader.take()) is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -88,12 +88,12 @@ def test_no_localizer_has_two_threads(
 
         monkeypatch.setattr(Localizer, 'warm_up', warm_up)
         assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-        assert warming.wait(10)
+        assert warming.wait(60)
         assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
         assert 'cannot activate: the last activation is still at work' in capfd.readouterr().err
         go_on.set()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while node.trigger_activate() != TransitionCallbackReturn.SUCCESS:
             assert time.monotonic() < deadline
             time.sleep(0.05)

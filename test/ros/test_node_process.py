@@ -186,7 +186,7 @@ def test_a_transition_that_the_state_lacks_is_survived(world: Any, messages: Any
     peer = world.managed_peer
     assert state(peer) == 'active'
     client = peer.node.create_client(ChangeState, 'localization_node/change_state')
-    assert client.wait_for_service(10)
+    assert client.wait_for_service(60)
     wrong = Transition(id=Transition.TRANSITION_CONFIGURE)
     client.call_async(ChangeState.Request(transition=wrong))
     time.sleep(0.5)

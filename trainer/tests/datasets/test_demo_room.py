@@ -25,6 +25,11 @@ DISTORTED = {
 Matrix = NDArray[np.float64]
 
 
+@pytest.fixture(scope='module', autouse=True)
+def rendered_once() -> None:
+    """Not in this file: whether every load renders the same is what it asks."""
+
+
 def looking(
     position: tuple[float, float, float], yaw_deg: float, pitch_deg: float = 0.0
 ) -> Matrix:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,8 @@ def test_one_process_goes_on_where_two_were_interrupted(tmp_path: Path, recipe_f
         [sys.executable, '-m', cli.__name__, *command, str(run), '--run.devices', '2'],
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests themselves run in the background, the shell has switched Ctrl-C off.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 250
     while not (run / 'last.ckpt').is_file() and time.monotonic() < deadline:
