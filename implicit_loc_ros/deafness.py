@@ -5,6 +5,7 @@ same name. Whoever listens to the removed one is not told: nobody who comes late
 (https://github.com/eProsima/Fast-DDS/issues/5737).
 """
 
+import math
 import os
 import re
 import sys
@@ -16,6 +17,7 @@ from implicit_loc.errors import ImplicitLocError
 
 # How long a port has to be lost: while Fast DDS replaces one, it is lost for a moment.
 _LOST_S = 3.0
+_LOOK_PERIOD_S = 1.0
 # Of the process, before it starts itself anew: else a standing cause would do it without end.
 SHORTEST_LIFE_S = 60.0
 # Its presence tells the next program in this process that the node was active.
@@ -52,26 +54,39 @@ class DeafnessWatch:
 
     def __init__(self) -> None:
         self._lost: frozenset[str] = frozenset()
-        self._since = 0.0
+        self._since = self._looked_at = -math.inf
 
-    def review(self, is_silent: bool) -> None:
+    def review(self, is_silent: bool, may_start_anew: bool) -> str:
         """Call it several times a second.
 
         Args:
             is_silent: whether images do not come.
+            may_start_anew: whether nothing would be lost but time.
+
+        Returns:
+            What is lost for long, in words; empty if nothing is.
 
         Raises:
-            DeafError: nothing comes because ports are lost, and the process is old enough.
+            DeafError: it may start anew, and is old enough.
         """
         now = time.monotonic()
+        # Looking takes 2 ms of the executor's time.
+        if is_silent and now - self._looked_at < _LOOK_PERIOD_S:
+            return self._verdict()
+        self._looked_at = now
         lost = _own_lost_ports() if is_silent else frozenset()
         if not lost & self._lost:
             self._since = now
         self._lost = lost
-        if lost and now - self._since > _LOST_S and now - _BEGUN > SHORTEST_LIFE_S:
-            raise DeafError(
-                f'Fast DDS has lost {", ".join(sorted(lost))}: nothing reaches the node any more'
-            )
+        verdict = self._verdict()
+        if verdict and may_start_anew and now - _BEGUN > SHORTEST_LIFE_S:
+            raise DeafError(verdict)
+        return verdict
+
+    def _verdict(self) -> str:
+        if not self._lost or self._looked_at - self._since <= _LOST_S:
+            return ''
+        return f'Fast DDS has lost {", ".join(sorted(self._lost))}: nobody new reaches the node'
 
 
 def start_anew() -> None:

@@ -62,6 +62,7 @@ class Inputs:
         runtime_note: why not a faster one; empty if there is nothing to say.
         map_path: of the checkpoint in use.
         map_change: what becomes of a new one: empty, 'loading ...' or 'refused: ...'.
+        lost: what the middleware has lost of the node, in words; empty if nothing.
     """
 
     image_topic: str
@@ -77,6 +78,7 @@ class Inputs:
     runtime_note: str = ''
     map_path: str = ''
     map_change: str = ''
+    lost: str = ''
 
 
 def status_of(name: str, summary: Summary, inputs: Inputs) -> DiagnosticStatus:
@@ -127,6 +129,8 @@ def _warning(summary: Summary, inputs: Inputs) -> str:
     second = summary.second
     if summary.since_image_s > _SILENCE_S:
         what = f'no image on {inputs.image_topic} ({inputs.image_publishers} publishers)'
+        if inputs.lost:
+            return f'{what}: {inputs.lost}: start the node anew'
         if inputs.image_publishers and summary.silent_since_standstill:
             return f'{what} since the process stood still: {_AFTER_A_STANDSTILL}'
         if inputs.image_publishers and summary.camera_infos_come:

@@ -23,8 +23,11 @@ from implicit_loc_ros.transforms import (
 )
 
 _POLL_S = 0.005
-# Transforms that are missing for so long are held up, or are not sent.
-_OUTAGE_S = 0.5
+# Transforms that are missing for so long are held up, or are not sent, or come late: then it
+# would not help to subscribe anew again and again.
+_OUTAGE_S, _RENEWED_FOR_S = 0.5, 10.0
+# So long after a jump back some may still publish transforms of the time before.
+_JUMPED_FOR_S = 10.0
 # What is older than the newest transform by more, TF takes no more.
 _REMEMBERED = Duration(seconds=10)
 
@@ -65,6 +68,7 @@ class Frames:
         # Since when each pair of frames has no transform, of the thread that looks them up.
         self._missing_since: dict[tuple[str, str], float] = {}
         self._may_be_held_up = False
+        self._renewed_at = self._restarted_at = -math.inf
         if parameters.publishes_base:
             # Without its node the buffer would not see the clock jump back.
             self._buffer = tf2_ros.Buffer(cache_time=_REMEMBERED, node=node)
@@ -78,26 +82,39 @@ class Frames:
         if self._broadcaster is not None:
             self._broadcaster.sendTransform(transform)
 
-    def clear(self) -> None:
-        """Forget dynamic transforms: time jumped back, and newer ones would hide the new ones."""
+    def restart(self) -> None:
+        """Time jumped back: forget moving transforms of before, and those still on their way.
+
+        Later ones would hide those of the time that begins, or be mixed with them.
+        """
+        self._restarted_at = time.monotonic()
+        # Topics have no order among each other: some may wait behind the image of the jump.
+        self.renew()
         if self._buffer is not None:
             self._buffer.clear()
 
     def renew(self) -> None:
         """Subscribe anew; what is known stays known."""
+        self._may_be_held_up = False
+        self._renewed_at = time.monotonic()
         if self._buffer is not None:
             self._listener.unregister()
             self._listener = tf2_ros.TransformListener(self._buffer, self._node)
 
-    def review(self) -> None:
-        """Subscribe anew, once, where transforms are missing for long; call it now and then.
+    def review(self) -> bool:
+        """Subscribe anew where transforms are missing for long; call it now and then.
 
         What was lost, a reliable Fast DDS subscription asks for after the publisher's next
         heartbeat, 3 s by default, and it gives out nothing newer before.
+
+        Returns:
+            Whether it has.
         """
-        if self._may_be_held_up:
-            self._may_be_held_up = False
+        is_due = self._may_be_held_up and time.monotonic() - self._renewed_at > _RENEWED_FOR_S
+        self._may_be_held_up = False
+        if is_due:
             self.renew()
+        return is_due
 
     def publishable(
         self,
@@ -187,15 +204,17 @@ class Frames:
             self._may_be_held_up = True
 
     def _forget_later_times(self, target: str, source: str, stamp: int) -> None:
-        """Clear the buffer if all it knows is so much later that it takes nothing of this time.
+        """Soon after a jump back, clear a buffer of later times that takes nothing of this one.
 
-        Topics have no order among each other: transforms from before a jump back may come behind
-        the image that has shown it, and would keep out those of its time until they are past.
+        Whoever publishes transforms of before for a moment would keep out the others until their
+        time is past.
         """
         assert self._buffer is not None
+        if time.monotonic() - self._restarted_at > _JUMPED_FOR_S:
+            return
         try:
             newest = self._buffer.lookup_transform(target, source, Time())
         except tf2_ros.TransformException:
             return
         if stamp_to_nanoseconds(newest.header.stamp) - stamp > _REMEMBERED.nanoseconds:
-            self.clear()
+            self._buffer.clear()

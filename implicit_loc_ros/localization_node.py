@@ -1,6 +1,7 @@
 """Command of the node: `ros2 run implicit_loc_ros localization_node`."""
 
 import gc
+import os
 import signal
 import sys
 import threading
@@ -27,6 +28,8 @@ def main(args: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, frame: stop.set())
     bound_arenas()
+    # NumPy's matrices are small here: its threads would only fight those of the network.
+    os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor

@@ -71,6 +71,8 @@ class LocalizationNode(ManagedNode):
         self._ending: Session | None = None
         self._statistics = Statistics()
         self._deafness = DeafnessWatch()
+        # What the middleware has lost, in words.
+        self._lost = ''
         self._operation = Operation(
             self,
             self._pose_gate,
@@ -215,13 +217,14 @@ class LocalizationNode(ManagedNode):
     def _review_hearing(self, session: Session) -> None:
         # A new start would lose what was set since: another map, a pause.
         as_launched = session.enabled and self.parameters == self._launched
-        self._deafness.review(as_launched and self._statistics.since_image_s > _SILENCE_S)
+        is_silent = self._statistics.since_image_s > _SILENCE_S
+        self._lost = self._deafness.review(is_silent, as_launched)
 
     def _report(self) -> None:
         if self._session is None:
             return
         name = f'{self.get_fully_qualified_name().lstrip("/")}: localization'
-        inputs = self._session.inputs(self._map_change())
+        inputs = self._session.inputs(self._map_change(), self._lost)
         summary = self._statistics.summary()
         status = status_of(name, summary, inputs)
         message = DiagnosticArray(status=[status])

@@ -78,19 +78,27 @@ class FittingSubscription(Generic[Message]):
         """How many publishers the graph shows."""
         return int(self._node.count_publishers(self.topic_name))
 
-    def review(self) -> None:
-        """Subscribe anew if publishers ask for another reliability, or a stream pauses."""
+    def review(self) -> bool:
+        """Subscribe anew if publishers ask for another reliability, or a stream pauses.
+
+        Returns:
+            Whether it paused.
+        """
         if self._retired is not None and self._may_part():
             self._part()
         reliable = self._asked_for()
         if reliable is not None and reliable != self.reliable:
             self.reliable = reliable
             self._replace()
-        elif self._pauses():
+            return False
+        pauses = self._pauses()
+        if pauses:
             self._replace()
+        return pauses
 
     def renew(self) -> None:
         """Subscribe anew, beginning with the newest message: the process has missed some."""
+        self._apart_s = math.inf
         self._retire()
         # It would give out later what is old by then.
         self._part()
@@ -155,10 +163,12 @@ class FittingSubscription(Generic[Message]):
             return
         self._speaks = number
         now = time.monotonic()
-        self._apart_s, self._came_at = now - self._came_at, now
+        # While two subscriptions live, each message may come twice.
+        if self._retired is None:
+            self._apart_s = now - self._came_at
+        self._came_at = now
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
-        # While two subscriptions live, each message may come twice; later, equal stamps are those
-        # of a bag that loops.
+        # Later, equal stamps are those of a bag that loops.
         if self._stamps_differ and self._retired is not None:
             if stamp in self._stamps:
                 return

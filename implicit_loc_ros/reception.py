@@ -122,8 +122,10 @@ class Reception:
 
     def review(self) -> None:
         """Fit the subscriptions to publishers that came or went; give up an image that waits."""
-        self.images.review()
-        self.camera_infos.review()
+        for subscription in (self.images, self.camera_infos):
+            if subscription.review():
+                topic = subscription.topic_name
+                self._log.info(f'{topic} anew', f'{topic} pauses: subscribed anew')
         waiting = self._waiting
         if waiting is not None and time.monotonic() - waiting.since > LONGEST_WAIT_S:
             self._waiting = None

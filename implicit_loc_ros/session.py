@@ -111,7 +111,8 @@ class Session:
         if stood_s := self._standstill.review():
             self._subscribe_anew(stood_s)
         self._reception.review()
-        self._around.frames.review()
+        if self._around.frames.review():
+            self._around.log.info('TF anew', 'TF lacks transforms for the images: subscribed anew')
         missing = self._reception.missing
         self._around.callers.expire(f'no {missing} within {LONGEST_WAIT_S:.0f} s')
         if self._next is not None and self._next.worker.is_prepared:
@@ -125,7 +126,7 @@ class Session:
         self._reception.restart()
         self._around.pose_gate.reset()
         self._around.statistics.time_jumped()
-        self._around.frames.clear()
+        self._around.frames.restart()
         self._around.log.warning('time jump', f'{what} jumped: starting anew')
 
     def _subscribe_anew(self, stood_s: float) -> None:
@@ -136,8 +137,8 @@ class Session:
         text = f'the process stood still for {stood_s:.1f} s: subscribed anew'
         self._around.log.warning('standstill', text)
 
-    def inputs(self, map_change: str) -> Inputs:
-        """For a report."""
+    def inputs(self, map_change: str, lost: str) -> Inputs:
+        """For a report; of a change of the map, and of what the middleware has lost."""
         images, runtime = self._reception.images, self.localizer.runtime
         return Inputs(
             image_topic=images.topic_name,
@@ -153,6 +154,7 @@ class Session:
             runtime_note=runtime.note,
             map_path=self._current.choice.checkpoint,
             map_change=map_change,
+            lost=lost,
         )
 
     def close(self) -> bool:

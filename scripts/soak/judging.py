@@ -97,8 +97,10 @@ def old_answers(
             yield f'the pose of image {image.number} came {age:.1f} s after it'
 
 
-def wrong_places(sent: Mapping[int, Sent], answers: Sequence[Answer]) -> Iterator[str]:
-    """Poses far from where the body was, one sentence each."""
+def wrong_places(
+    sent: Mapping[int, Sent], answers: Sequence[Answer], what: str = 'pose'
+) -> Iterator[str]:
+    """Poses, or what else has a place, far from where the body was, one sentence each."""
     for answer in answers:
         image = sent.get(answer.stamp)
         if image is None:
@@ -106,7 +108,7 @@ def wrong_places(sent: Mapping[int, Sent], answers: Sequence[Answer]) -> Iterato
         off = float(np.linalg.norm(answer.position - image.position))
         # A position that is not a number is not near.
         if not off < NEAR_M:
-            yield f'the pose of image {image.number} is {off:.2f} m off'
+            yield f'the {what} of image {image.number} is {off:.2f} m off'
 
 
 def maps_of(

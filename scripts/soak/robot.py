@@ -27,6 +27,7 @@ from tf2_ros import StaticTransformBroadcaster
 
 from implicit_loc_ros.transforms import (
     inverse,
+    matrix_from_transform,
     matrix_from_values,
     stamp_from_nanoseconds,
     stamp_to_nanoseconds,
@@ -38,8 +39,8 @@ from soak.judging import Answer, FloatArray, Sent
 # The camera looks forward, 30 cm before and 20 cm above the base: x y z qx qy qz qw.
 BASE_FROM_CAMERA = matrix_from_values((0.3, 0.0, 0.2, -0.5, 0.5, -0.5, 0.5))
 CAMERA_FROM_BASE = inverse(BASE_FROM_CAMERA)
-# The odometry says that the robot stands; where, does not matter.
-_ODOM_FROM_BASE = matrix_from_values((5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+# By the odometry the robot drives straight on: what is taken from another time shows.
+_ODOMETRY_M_PER_S = 1.0
 
 IMAGE_TOPIC, CAMERA_INFO_TOPIC = '/image', '/camera_info'
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -75,7 +76,7 @@ class Robot:
     Attributes:
         sent: images by stamp.
         answers: poses.
-        transforms: of the map: stamp in nanoseconds, and time.monotonic() of the arrival.
+        transforms: of the map, as the poses of the base that they make with the odometry.
         infos_come: whether CameraInfo goes with the images.
         change_info: spoils each CameraInfo; None leaves it as it is.
         odometry_comes: whether odometry goes with the images.
@@ -84,7 +85,7 @@ class Robot:
     def __init__(self, shots: Sequence[Shot], camera_info: bytes, rate_hz: float) -> None:
         self.sent: dict[int, Sent] = {}
         self.answers: list[Answer] = []
-        self.transforms: list[tuple[int, float]] = []
+        self.transforms: list[Answer] = []
         self.infos_come = self.odometry_comes = True
         self.change_info: Change | None = None
         self._shots = cycle([*shots, *shots[-2:0:-1]])
@@ -93,6 +94,7 @@ class Robot:
         # From the wall clock to the stamps.
         self._offset_ns = 0
         self._last_stamp = 0
+        self._first_stamp = time.time_ns()
         self._clients: dict[str, Any] = {}
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -167,7 +169,7 @@ class Robot:
             stamp = self._last_stamp = time.time_ns() + self._offset_ns
         if self.odometry_comes:
             moved = transform_stamped(
-                stamp_from_nanoseconds(stamp), 'odom', 'base_link', _ODOM_FROM_BASE
+                stamp_from_nanoseconds(stamp), 'odom', 'base_link', self._odom_from_base(stamp)
             )
             self._odometry.publish(TFMessage(transforms=[moved]))
         if self.infos_come:
@@ -243,11 +245,10 @@ class Robot:
             number: of an image.
             with_transform: whether its transform, too.
         """
-        poses = [(answer.stamp, answer.time) for answer in self.answers]
         latest = 0.0
-        for arrivals in (poses, self.transforms) if with_transform else (poses,):
-            is_later = takewhile(lambda one: self._number(one[0]) >= number, reversed(arrivals))
-            first = min((at for _, at in is_later), default=None)
+        for arrivals in (self.answers, self.transforms)[: 1 + with_transform]:
+            is_later = takewhile(lambda one: self._number(one.stamp) >= number, reversed(arrivals))
+            first = min((one.time for one in is_later), default=None)
             if first is None:
                 return None
             latest = max(latest, first)
@@ -267,7 +268,13 @@ class Robot:
         at = time.monotonic()
         for one in message.transforms:
             if one.header.frame_id == MAP_FRAME:
-                self.transforms.append((stamp_to_nanoseconds(one.header.stamp), at))
+                stamp = stamp_to_nanoseconds(one.header.stamp)
+                map_from_base = matrix_from_transform(one.transform) @ self._odom_from_base(stamp)
+                self.transforms.append(Answer(stamp, at, map_from_base[:3, 3]))
+
+    def _odom_from_base(self, stamp: int) -> FloatArray:
+        driven_m = _ODOMETRY_M_PER_S * 1e-9 * (stamp - self._first_stamp)
+        return matrix_from_values((driven_m, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
 
     def _spin(self) -> None:
         try:

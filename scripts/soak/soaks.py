@@ -114,7 +114,8 @@ def among_faults(
     course.failures += old_answers(robot.sent, answers, scene.stops, latest_s)
     course.failures += wrong_places(robot.sent, answers)
     stamps = {answer.stamp for answer in answers}
-    strange = sum(stamp not in stamps for stamp, _ in transforms)
+    course.failures += wrong_places(robot.sent, transforms, 'transform')
+    strange = sum(transform.stamp not in stamps for transform in transforms)
     if strange:
         course.failures.append(f'{strange} transforms have the stamp of no pose')
     _conclude(course, robot, node, memory, begin, first_round)

@@ -48,10 +48,13 @@ class World:
     def monotonic(self) -> float:
         return self.now
 
-    def pass_by(self, seconds: float, is_silent: bool = True) -> None:
+    def pass_by(self, seconds: float, is_silent: bool = True, may_start_anew: bool = True) -> str:
+        """What is said in the end."""
+        said = ''
         for _ in range(round(seconds / 0.2)):
             self.now += 0.2
-            self.watch.review(is_silent)
+            said = self.watch.review(is_silent, may_start_anew)
+        return said
 
 
 @pytest.fixture
@@ -69,20 +72,35 @@ def test_a_port_that_stays_lost_in_silence_is_an_error(world: World) -> None:
     world.lost = frozenset({'fastrtps_port7013'})
     world.pass_by(2.8)
     with pytest.raises(DeafError, match='fastrtps_port7013'):
-        world.pass_by(1)
+        world.pass_by(3)
+
+
+def test_who_may_not_start_anew_says_what_is_lost_and_when_it_is_back(world: World) -> None:
+    world.lost = frozenset({'fastrtps_port7013'})
+    assert not world.pass_by(2.8, may_start_anew=False)
+    assert 'fastrtps_port7013' in world.pass_by(10, may_start_anew=False)
+    world.lost = frozenset()
+    assert not world.pass_by(2, may_start_anew=False)
+
+
+def test_who_may_start_anew_at_last_does(world: World) -> None:
+    world.lost = frozenset({'fastrtps_port7013'})
+    world.pass_by(10, may_start_anew=False)
+    with pytest.raises(DeafError):
+        world.pass_by(2)
 
 
 def test_a_port_that_is_lost_for_moments_is_none(world: World) -> None:
     for _ in range(5):
         world.lost = frozenset({'fastrtps_port7013'})
-        world.pass_by(1.6)
+        assert not world.pass_by(1.6)
         world.lost = frozenset()
-        world.pass_by(0.2)
+        assert not world.pass_by(1.2)
 
 
 def test_whoever_hears_images_is_not_deaf(world: World) -> None:
     world.lost = frozenset({'fastrtps_port7013'})
-    world.pass_by(10, is_silent=False)
+    assert not world.pass_by(10, is_silent=False)
 
 
 def test_a_process_that_has_just_begun_waits(world: World) -> None:

@@ -151,7 +151,8 @@ def test_services_answer_a_node_that_is_not_active(start: Start) -> None:
     asked = look_once(peer)
     change(peer, Transition.TRANSITION_DEACTIVATE)
     assert answer(peer, asked).message == 'no pose: the node was deactivated'
-    for transition in (None, Transition.TRANSITION_CLEANUP):
+    shutdown = Transition.TRANSITION_UNCONFIGURED_SHUTDOWN
+    for transition in (None, Transition.TRANSITION_CLEANUP, shutdown):
         if transition is not None:
             change(peer, transition)
         for told in (
