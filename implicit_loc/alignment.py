@@ -22,8 +22,7 @@ from implicit_loc.arrays import (
     to_torch,
     unwarned,
 )
-from implicit_loc.cell_view import rigid
-from implicit_loc.poses import skew, unskew
+from implicit_loc.poses import rigid_transform, skew, unskew
 
 # Smallest sum of two singular values, relative to the largest, that still fixes the rotation.
 _DEGENERATE = 1e-6
@@ -69,7 +68,7 @@ def _aligned(
     world_centred, camera_centred = world_points - world_mean, camera_points - camera_mean
     rotation = closest((shares * xp.swapaxes(world_centred, -1, -2)) @ camera_centred)
     translation = world_mean - camera_mean @ xp.swapaxes(rotation, -1, -2)
-    return rigid(rotation, xp.swapaxes(translation, -1, -2))
+    return rigid_transform(rotation, translation[..., 0, :])
 
 
 def closed_form_rotation(matrix: Array) -> Array:

@@ -24,12 +24,13 @@ from implicit_loc.arrays import (
     spread,
 )
 from implicit_loc.cells import Cells
+from implicit_loc.poses import rigid_transform
 
 # A point nearer to the camera plane than this has no pixel.
 LEAST_DEPTH_M = 0.01
 
 # What is larger is no prediction, in metres or as a ray; the Jacobian still fits into float32.
-_LARGEST = 1e9
+LARGEST = 1e9
 
 # So many cells are enough for scales and for the first steps.
 _ENOUGH_CELLS = 640
@@ -76,7 +77,7 @@ class View(NamedTuple):
         rows = xp.concatenate([xp.swapaxes(part, 1, 2) for part in parts], axis=1)
         weights = spread(weights, points.shape[:2])
         # A comparison with what is not a number is false.
-        usable = (xp.amax(abs(rows), axis=1) < _LARGEST) & (weights > 0) & (weights < math.inf)
+        usable = (xp.amax(abs(rows), axis=1) < LARGEST) & (weights > 0) & (weights < math.inf)
         rows = kept(rows, usable[:, None])
         depth: Array = at_least(rows[:, 6], LEAST_DEPTH_M) if with_depth else None
         view = View(
@@ -123,21 +124,13 @@ class View(NamedTuple):
         xp = namespace(pose)
         turned, shift = pose[:, :3, :3], (self.origin - pose[:, :3, 3])[..., None]
         rotation = xp.swapaxes(kept(turned, xp.isfinite(turned)), 1, 2)
-        return rigid(rotation, rotation @ kept(shift, xp.isfinite(shift)))
+        return rigid_transform(rotation, (rotation @ kept(shift, xp.isfinite(shift)))[..., 0])
 
     def world_from_camera(self, camera_from_local: Array) -> Array:
         """(B, 4, 4) -> (B, 4, 4)."""
         rotation = namespace(camera_from_local).swapaxes(camera_from_local[:, :3, :3], 1, 2)
         position = self.origin - (rotation @ camera_from_local[:, :3, 3:])[..., 0]
-        return rigid(rotation, position[..., None])
-
-
-def rigid(rotation: Array, position: Array) -> Array:
-    """(B, 4, 4) of a rotation (B, 3, 3) and a position (B, 3, 1)."""
-    xp = namespace(rotation)
-    upper = xp.concatenate([rotation, position], axis=2)
-    lowest = spread(_LOWEST_ROW.like(upper), upper[:, :1].shape)
-    return xp.concatenate([upper, lowest], axis=1)
+        return rigid_transform(rotation, position)
 
 
 def _columns(values: Array, chosen: Array | slice) -> Array:
@@ -157,4 +150,3 @@ def _shares(weights: Array, usable: Array, exponent: float) -> Array:
 
 
 _EVENLY = Constant(np.arange(_ENOUGH_CELLS, dtype=np.float64))
-_LOWEST_ROW = Constant(np.array([[[0.0, 0.0, 0.0, 1.0]]]))

@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from implicit_loc.arrays import lightest, namespace, to_torch, unwarned
+from implicit_loc.arrays import Array, lightest, namespace, to_torch, unwarned
 from implicit_loc.cells import Cells
 from implicit_loc.p3p import p3p, triad
 from implicit_loc.poses import invert, rigid_transform
@@ -76,7 +76,13 @@ def soft_inliers(world_from_camera: Tensor, cells: Cells) -> Tensor:
     Returns:
         (B, H, N); 0 behind the camera.
     """
-    poses, points, rays = lightest(world_from_camera, cells.world_points, cells.rays)
+    given = lightest(world_from_camera, cells.world_points, cells.rays)
+    with unwarned():
+        return to_torch(_agreement(*given))
+
+
+def _agreement(poses: Array, points: Array, rays: Array) -> Array:
+    """As `soft_inliers`, of world points and rays (B, N, 3)."""
     xp = namespace(poses)
     rotation = xp.swapaxes(poses[..., :3, :3], -1, -2)
     seen = rotation @ xp.swapaxes(points, 1, 2)[:, None] - rotation @ poses[..., :3, 3:]
@@ -85,9 +91,8 @@ def soft_inliers(world_from_camera: Tensor, cells: Cells) -> Tensor:
     tangents = seen[..., :2, :] / xp.where(in_front, depth, 1)[..., None, :]
     offsets = tangents - xp.swapaxes(rays[..., :2], 1, 2)[:, None]
     errors = (offsets * offsets).sum(axis=-2) ** 0.5
-    with unwarned():
-        outlying = xp.exp((errors / INLIER_TANGENT - 1) / _SOFTNESS)
-    return to_torch(xp.where(in_front, 1 / (1 + outlying), 0))
+    outlying = xp.exp((errors / INLIER_TANGENT - 1) / _SOFTNESS)
+    return xp.where(in_front, 1 / (1 + outlying), 0)
 
 
 def _refined_on_inliers(poses: Tensor, cells: Cells, options: RefinementOptions) -> Tensor:

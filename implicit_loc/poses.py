@@ -4,19 +4,21 @@ A rigid transform is a (..., 4, 4) matrix named by adjacency: world_from_camera.
 (..., 4) in the order x, y, z, w.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from implicit_loc.arrays import Array, Constant, namespace, spread
 
-def rigid_transform(rotation: Tensor, translation: Tensor) -> Tensor:
-    """(..., 4, 4) from a rotation (..., 3, 3) and a translation (..., 3)."""
-    transform = torch.zeros(
-        *rotation.shape[:-2], 4, 4, dtype=rotation.dtype, device=rotation.device
-    )
-    transform[..., :3, :3] = rotation
-    transform[..., :3, 3] = translation
-    transform[..., 3, 3] = 1
-    return transform
+_LOWEST_ROW = Constant(np.array([[0.0, 0.0, 0.0, 1.0]]))
+
+
+def rigid_transform(rotation: Array, translation: Array) -> Array:
+    """(..., 4, 4) from a rotation (..., 3, 3) and a translation (..., 3), both of one library."""
+    xp = namespace(rotation)
+    upper = xp.concatenate([rotation, translation[..., None]], axis=-1)
+    lowest = spread(_LOWEST_ROW.like(upper), upper[..., :1, :].shape)
+    return xp.concatenate([upper, lowest], axis=-2)
 
 
 def compose(a_from_b: Tensor, b_from_c: Tensor) -> Tensor:
@@ -28,7 +30,8 @@ def invert(a_from_b: Tensor) -> Tensor:
     """b_from_a, (..., 4, 4), by transposing the rotation."""
     rotation = a_from_b[..., :3, :3].mT
     translation = -(rotation @ a_from_b[..., :3, 3:])[..., 0]
-    return rigid_transform(rotation, translation)
+    inverse: Tensor = rigid_transform(rotation, translation)
+    return inverse
 
 
 def transform_points(a_from_b: Tensor, b_points: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from implicit_loc.arrays import (
     to_torch,
     unwarned,
 )
-from implicit_loc.cell_view import View
+from implicit_loc.cell_view import LARGEST, View
 from implicit_loc.cells import Cells
 from implicit_loc.residuals import Residuals, residuals
 from implicit_loc.robust_cost import (
@@ -131,8 +131,10 @@ def refine(
             as constants. At the optimum these are the gradients of the optimum itself (implicit
             function theorem) in the Gauss-Newton approximation.
         rival: another start, (B, 4, 4): the search begins with that of the lower robust cost. Of
-            very many cells, some are asked.
+            very many cells, some are asked. One that is not finite, or beyond 1e9 m, is not taken.
     """
+    if rival is not None:
+        start, rival = _within_sight(start, rival), _within_sight(rival, start)
     # Without gradients through the cells the search may leave PyTorch, and is much faster.
     recorded = differentiable_last_step and torch.is_grad_enabled()
     with unwarned():
@@ -162,6 +164,15 @@ def refine(
             Scales(*map(to_torch, scales)),
             to_torch(improved),
         )
+
+
+def _within_sight(pose: Tensor, other: Tensor) -> Tensor:
+    """A pose (B, 4, 4), and the other one where it is too far for any cell to count from there.
+
+    No cell is left to speak against such a pose, and nothing else costs less.
+    """
+    is_within = (pose.abs() < LARGEST).flatten(1).all(dim=1)
+    return torch.where(is_within[:, None, None], pose, other)
 
 
 def _better(

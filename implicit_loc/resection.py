@@ -26,8 +26,7 @@ from implicit_loc.arrays import (
     to_torch,
     unwarned,
 )
-from implicit_loc.cell_view import rigid
-from implicit_loc.poses import skew
+from implicit_loc.poses import rigid_transform, skew
 
 # Gauss-Newton steps from every start, which tell the basins apart, and Newton steps in the best.
 _STEPS = 5
@@ -51,7 +50,8 @@ def resect(world_points: Tensor, rays: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         world_points: g, (B, N, 3), metres.
-        rays: towards the points in the camera frame, (B, N, 3), of any length > 0.
+        rays: towards the points in the camera frame, (B, N, 3), of any length; one of length
+            zero says nothing.
         weights: non-negative, (B, N); their scale does not matter. A point of weight zero may
             hold anything.
 
@@ -85,7 +85,7 @@ def _resected(world_points: Array, rays: Array, weights: Array) -> Array:
     rotation = _minimise(_expansion(form, exact_curvature=True), best, _POLISHING_STEPS)[:, 0]
     translation = size * (position @ rotation.reshape(-1, 9, 1))
     turned = xp.swapaxes(rotation, 1, 2)
-    return rigid(turned, mean - turned @ translation)
+    return rigid_transform(turned, (mean - turned @ translation)[..., 0])
 
 
 def _reduce(points: Array, rays: Array, shares: Array) -> tuple[Array, Array]:
@@ -104,7 +104,7 @@ def _reduce(points: Array, rays: Array, shares: Array) -> tuple[Array, Array]:
     extended = xp.concatenate([points, xp.ones_like(points[:, :1])], axis=1)
     products = (extended[:, :, None] * extended[:, None]).reshape(batch, 16, count)
     squares = (rays * rays).sum(axis=1)
-    weighted = rays * (shares / xp.where(shares > 0, squares, 1))[:, None]
+    weighted = rays * (shares / xp.where((shares > 0) & (squares > 0), squares, 1))[:, None]
     along = (rays[:, :, None] * weighted[:, None]).reshape(batch, 9, count)
     # Sums of v v^T over the cells give those of I - v v^T: the trace of v v^T is 1.
     moments = _ACROSS.like(along) @ (along @ xp.swapaxes(products, 1, 2))

@@ -109,6 +109,17 @@ def test_inliers_are_counted_softly_and_in_front(make_cells: MakeCells) -> None:
     assert (soft_inliers(turned[:, None], cells) == 0).all()
 
 
+@pytest.mark.filterwarnings('error')
+def test_an_error_beyond_the_range_of_numbers_agrees_with_nothing(make_cells: MakeCells) -> None:
+    """Quietly: NumPy would warn, which a robot's log need not know."""
+    cells, pose = make_cells(10, noise=0.0)
+    rays = cells.rays.clone()
+    rays[:, :5, 0] = 1e160
+    found = soft_inliers(pose[:, None], replace(cells, rays=rays))[:, 0]
+    assert (found[:, :5] == 0).all()
+    assert (found[:, 5:] > 0.99).all()
+
+
 def test_nothing_depends_on_the_values_of_tensors() -> None:
     """Tensors without values pass: no branch on a value, no shape that follows from one."""
     points = torch.empty(2, 600, 3, dtype=torch.float64, device='meta')

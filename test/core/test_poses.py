@@ -49,6 +49,21 @@ def test_se3_exp_inverts_log() -> None:
     np.testing.assert_allclose(poses.log_se3(poses.exp_se3(_tensor(twists))), twists, atol=1e-9)
 
 
+@pytest.mark.parametrize('batch', [(), (3,), (2, 3)])
+def test_rigid_transforms_are_the_same_in_both_libraries(batch: tuple[int, ...]) -> None:
+    """NumPy's and PyTorch's, of any batch, with the gradients of what they are made of."""
+    rng = np.random.default_rng(3)
+    rotation, translation = rng.normal(size=(*batch, 3, 3)), rng.normal(size=(*batch, 3))
+    found = poses.rigid_transform(rotation, translation)
+    np.testing.assert_array_equal(found[..., :3, :3], rotation)
+    np.testing.assert_array_equal(found[..., :3, 3], translation)
+    lowest = np.broadcast_to([0.0, 0.0, 0.0, 1.0], (*batch, 4))
+    np.testing.assert_array_equal(found[..., 3, :], lowest)
+    parts = [_tensor(part).requires_grad_() for part in (rotation, translation)]
+    np.testing.assert_array_equal(poses.rigid_transform(*parts).detach(), found)
+    assert torch.autograd.gradcheck(poses.rigid_transform, parts)
+
+
 def test_inverse_and_composition() -> None:
     """A transform and its inverse cancel; composing is applying one after the other."""
     transforms = poses.exp_se3(_tensor(np.random.default_rng(0).normal(size=(8, 6))))

@@ -68,7 +68,7 @@ def test_a_plane_gives_the_exact_pose(make_cells: MakeCells, seed: int) -> None:
     cells, pose = make_cells(seed, noise=0.0)
     generator = torch.Generator().manual_seed(seed)
     normal = torch.randn(3, generator=generator, dtype=torch.float64)
-    normal[2] = normal[2].abs() + 0.8 * normal[:2].norm()
+    normal[2] = normal[2].abs() + 0.9 * normal[:2].norm()
     depth = 3 * normal[2] / (cells.rays @ normal)
     world = transform_points(pose, depth[..., None] * cells.rays)
     found = _resected(replace(cells, world_points=world))
@@ -95,6 +95,14 @@ def test_weights_lead_away_from_wrong_points(make_cells: MakeCells) -> None:
     weights[:, :25] = 0
     found = _resected(replace(cells, world_points=world, weights=weights))
     torch.testing.assert_close(found, pose, atol=1e-8, rtol=0)
+
+
+def test_a_ray_without_length_says_nothing(make_cells: MakeCells) -> None:
+    """It has no direction; the other cells still do."""
+    cells, pose = make_cells(noise=0.0)
+    rays = cells.rays.clone()
+    rays[:, :5] = 0
+    torch.testing.assert_close(_resected(replace(cells, rays=rays)), pose, atol=1e-8, rtol=0)
 
 
 @pytest.mark.parametrize('scale', [1e-30, 1.0, 1e30])

@@ -20,6 +20,9 @@ FloatArray = NDArray[np.float64]
 # What an image without a pose counts as: it is never accepted, and trusted less than any other.
 REFUSED = -1.0
 
+# Calibration counts its seeds from 0: what a confidence was fitted to, it must not be judged by.
+_FIRST_SEED = 10_000
+
 
 @dataclass(frozen=True)
 class LostDetection:
@@ -84,6 +87,8 @@ def foreign_images(
 ) -> Iterator[tuple[str, Sample, NDArray[np.uint8]]]:
     """So many images of every kind: kind, frame that it was made from, image.
 
+    None of those that are drawn at random is one that calibration sees.
+
     Args:
         samples: frames of the place, from which evenly spaced ones are taken.
         kinds: of `foreign_images.foreign_kinds`.
@@ -91,7 +96,7 @@ def foreign_images(
     """
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round())
     for kind, make in kinds.items():
-        for seed, index in enumerate(chosen.astype(int)):
+        for seed, index in enumerate(chosen.astype(int), start=_FIRST_SEED):
             yield kind, samples[index], make(samples[index], seed)
 
 

@@ -5,9 +5,10 @@ import pytest
 from known_localizer import KnownLocalizer, samples
 
 from implicit_loc.errors import AlignmentError
+from implicit_loc_trainer.calibration.degraded import looks
 from implicit_loc_trainer.evaluation.lost import detect_lost, foreign_images
 from implicit_loc_trainer.evaluation.running import evaluate
-from implicit_loc_trainer.foreign_images import noise, upside_down
+from implicit_loc_trainer.foreign_images import foreign_kinds, noise, upside_down
 
 
 class Wary(KnownLocalizer):
@@ -26,6 +27,9 @@ KINDS = {
     'white': lambda sample, _: np.full_like(sample.load_image(), 255),
     'the place itself': lambda sample, _: upside_down(sample.load_image()),
 }
+
+# Of the others each is made from a frame of the place, and no two frames are alike.
+RANDOM_KINDS = ('another place', 'noise')
 
 
 @pytest.fixture(scope='module')
@@ -67,3 +71,20 @@ def test_lost_frames_of_the_place_count_against_the_localizer():
 def test_frames_are_spread_and_none_is_used_twice(count, used):
     made = foreign_images(samples(10), {'kind': lambda sample, _: sample.name}, count)
     assert [int(image) for _, _, image in made] == used
+
+
+@pytest.mark.parametrize('data', ['demo-room', 'elsewhere'])
+def test_no_image_drawn_at_random_is_one_that_calibration_has_seen(data):
+    """A confidence is not judged by what it was fitted to."""
+    frames = samples(8)
+    every = foreign_kinds(data)
+    fitted = {
+        look.image.tobytes()
+        for index, sample in enumerate(frames)
+        for look in looks(sample, index, data, len(every))
+        if look.kind in RANDOM_KINDS
+    }
+    kinds = {kind: every[kind] for kind in RANDOM_KINDS}
+    judged = [image.tobytes() for _, _, image in foreign_images(frames, kinds, len(frames))]
+    assert len(fitted) == len(judged) == 2 * len(frames)
+    assert fitted.isdisjoint(judged)
