@@ -4,6 +4,7 @@ One upload, one small download and no word from the host in between: what an ima
 is one copy into pinned memory, one launch, one wait, and what follows from the numbers that came.
 """
 
+import ctypes
 import threading
 import time
 from dataclasses import replace
@@ -43,8 +44,13 @@ class CapturedGraph:
         self._device = device
         self._module, self._camera = module.to(device), camera
         self.is_checked = False
+        self._pinned: list[torch.Tensor] = []
         with _CAPTURING:
-            self._capture()
+            try:
+                self._capture()
+            except RuntimeError:
+                self.abandon()
+                raise
 
     @property
     def solves(self) -> bool:
@@ -80,12 +86,20 @@ class CapturedGraph:
         self._descriptor_download.copy_(self._descriptors)
         return self._descriptor_download.numpy().copy()
 
+    def abandon(self) -> None:
+        """Never free the pinned memory, be it at the end of the process.
+
+        Once the device has failed, freeing what it has copied from or to ends the process:
+        PyTorch records an event in a destructor, which may not fail.
+        """
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._pinned))
+
     def _compute(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         self._on_device.copy_(self._upload, non_blocking=True)
         return self._module(self._on_device)
 
     def _capture(self) -> None:
-        self._upload = torch.zeros(self._module.upload_bytes, dtype=torch.uint8).pin_memory()
+        self._upload = self._pin(torch.zeros(self._module.upload_bytes, dtype=torch.uint8))
         self._on_device = torch.empty_like(self._upload, device=self._device)
         stream = torch.cuda.Stream(self._device)
         # Which carries what has just been moved to the device.
@@ -93,12 +107,14 @@ class CapturedGraph:
         fastest = torch.backends.cudnn.flags(
             enabled=True, benchmark=True, deterministic=False, allow_tf32=True
         )
-        with torch.inference_mode(), torch.cuda.device(self._device), fastest:
+        # Where a capture fails, PyTorch leaves its stream the current one.
+        before = torch.cuda.stream(torch.cuda.current_stream(self._device))
+        with torch.inference_mode(), torch.cuda.device(self._device), fastest, before:
             with torch.cuda.stream(stream):
                 for _ in range(_RUNS_BEFORE_CAPTURE):
                     packed, self._descriptors = self._compute()
             stream.synchronize()
-            self._download = torch.empty(packed.shape).pin_memory()
+            self._download = self._pin(torch.empty(packed.shape))
             self._graph = torch.cuda.CUDAGraph()
             # The node's other threads may use CUDA meanwhile.
             capture = torch.cuda.graph(
@@ -108,7 +124,12 @@ class CapturedGraph:
                 packed, self._descriptors = self._compute()
                 self._download.copy_(packed, non_blocking=True)
         if self._descriptors is not None:
-            self._descriptor_download = torch.empty(self._descriptors.shape).pin_memory()
+            self._descriptor_download = self._pin(torch.empty(self._descriptors.shape))
+
+    def _pin(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Where the device can copy from or to by itself."""
+        self._pinned.append(tensor.pin_memory())
+        return self._pinned[-1]
 
     def _replay(self) -> None:
         with torch.cuda.device(self._device):

@@ -1,6 +1,8 @@
 """CUDA graphs of the way from image to pose: which there are, and which one executes an image."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -19,7 +21,7 @@ from implicit_loc.runtimes.base import (
     versioned,
 )
 from implicit_loc.runtimes.captured_graph import CapturedGraph
-from implicit_loc.runtimes.device_failures import device_failures
+from implicit_loc.runtimes.device_failures import DeviceMemoryError, device_failures
 from implicit_loc.runtimes.device_network import DeviceNetwork
 from implicit_loc.runtimes.eager import EagerRuntime
 from implicit_loc.runtimes.half_precision import half_precision_copy
@@ -60,8 +62,9 @@ class CudaGraphRuntime(Runtime):
         # What was used last at the end.
         self._graphs: OrderedDict[_Kind, CapturedGraph] = OrderedDict()
         self._reasons: dict[_Sizes, str] = {}
-        # Why poses are left to the host.
+        # Why poses are left to the host: of all images, and of those of a size.
         self._unsolved = ''
+        self._lacking: dict[_Sizes, str] = {}
         # The camera to capture for, and whether with solving.
         self._wanted: tuple[Camera, bool] | None = None
         self._newest: _Sizes | None = None
@@ -72,7 +75,8 @@ class CudaGraphRuntime(Runtime):
         # The thread of the images changes it meanwhile.
         newest = self._newest
         if newest is None or self._kind(newest, solved=True) is not None:
-            return RuntimeStatus(self._name, self._unsolved)
+            unsolved = '' if newest is None else self._lacking.get(newest, '')
+            return RuntimeStatus(self._name, self._unsolved or unsolved)
         waiting = 'no graph is captured for images of this size yet: warming up does it'
         return replace(self._eager.status, note=self._reasons.get(newest, waiting))
 
@@ -83,16 +87,16 @@ class CudaGraphRuntime(Runtime):
             RuntimeUnavailableError: the device fails.
         """
         resized, self._newest = self._sizes(camera)
+        # Whatever graph there is: what has found a wrong pose at one size may do so at another.
+        solved = solved and self._may_solve(self._newest)
         kind = self._kind(self._newest, solved)
-        solves = kind is not None and kind[1]
-        is_best = kind is not None and solves == (solved and (solves or self._may_solve))
-        if not is_best and self._newest not in self._reasons:
+        if kind != (self._newest, solved) and self._newest not in self._reasons:
             self._wanted = (camera, solved)
-        with device_failures(self._task.device):
+        with self._failures():
             if kind is None:
                 return self._eager.predict(image, camera)
             self._graphs.move_to_end(kind)
-            found = self._graphs[kind].run(image, resized, solved and solves)
+            found = self._graphs[kind].run(image, resized, solved)
             if found.outcome is None or self._graphs[kind].is_checked:
                 return found
             return self._checked(kind, found, resized)
@@ -101,30 +105,25 @@ class CudaGraphRuntime(Runtime):
         """See Runtime; capturing takes about a second and exports nothing.
 
         Raises:
-            RuntimeUnavailableError: the device fails.
+            RuntimeUnavailableError: the device fails, and there is no graph yet.
         """
         _, self._newest = self._sizes(camera)
-        if (self._newest, self._may_solve) not in self._graphs:
-            self._capture(camera, self._may_solve)
+        # There may be more memory now.
+        self._lacking.pop(self._newest, None)
+        solved = self._may_solve(self._newest)
+        if (self._newest, solved) not in self._graphs:
+            self._capture(camera, solved)
 
     def settle(self) -> None:
         """See Runtime."""
         wanted, self._wanted = self._wanted, None
-        if wanted is None:
-            return
-        sizes = self._sizes(wanted[0])[1]
-        try:
+        if wanted is not None:
             self._capture(*wanted)
-        except RuntimeUnavailableError as error:
-            # One graph more is a matter of speed: for lack of memory nobody gives up the first.
-            if self._kind(sizes, solved=True) is None:
-                raise
-            self._reasons[sizes] = str(error)
 
-    @property
-    def _may_solve(self) -> bool:
-        # What the device refused once to capture, it will refuse at other sizes.
-        return self._task.solving is not None and not self._unsolved
+    def _may_solve(self, sizes: _Sizes) -> bool:
+        # What the device refused once to capture, it will refuse at other sizes, but for memory.
+        refused = self._unsolved or sizes in self._lacking
+        return self._task.solving is not None and not refused
 
     def _kind(self, sizes: _Sizes, solved: bool) -> _Kind | None:
         """That of the graph for images of a size, or else of one that they can use, too."""
@@ -134,11 +133,19 @@ class CudaGraphRuntime(Runtime):
     def _capture(self, camera: Camera, solved: bool) -> None:
         """Make a graph ready, if it predicts what eager PyTorch does."""
         resized, sizes = self._sizes(camera)
-        with device_failures(self._task.device):
-            graph = self._captured(camera, resized, solved)
-            noise = agreement.noise_image(camera)
-            expected = self._eager.predict(noise, camera).geometry
-            found = graph.run(noise, resized, solved=False).geometry
+        try:
+            with self._failures():
+                graph = self._captured(camera, resized, solved)
+            with self._failures(graph):
+                noise = agreement.noise_image(camera)
+                expected = self._eager.predict(noise, camera).geometry
+                found = graph.run(noise, resized, solved=False).geometry
+        except RuntimeUnavailableError as error:
+            # One graph more is a matter of speed: for lack of memory nobody gives up the others.
+            if not self._graphs:
+                raise
+            self._reasons[sizes] = str(error)
+            return
         try:
             agreement.require_agreement(self._name, found, expected, agreement.HALF_PRECISION)
         except RuntimeUnavailableError as error:
@@ -152,13 +159,19 @@ class CudaGraphRuntime(Runtime):
     def _captured(self, camera: Camera, resized: Camera, solved: bool) -> CapturedGraph:
         """The graph of a size; where solving cannot be captured, that of the prediction alone."""
         device = self._task.device
-        if solved and self._may_solve and self._task.solving is not None:
+        sizes = self._sizes(camera)[1]
+        if solved and self._may_solve(sizes) and self._task.solving is not None:
             stride = self._network.config.stride
             solver = DeviceSolver(resized, stride, self._task.solving.landmarks)
             module = DeviceNetwork(self._network, camera, resized, solver)
             try:
                 with device_failures(device):
                     return CapturedGraph(module, resized, device)
+            except DeviceMemoryError as error:
+                self._lacking[sizes] = (
+                    f'the CPU solves for the poses in images of this size: {error}; warming up '
+                    'tries it again'
+                )
             except RuntimeUnavailableError as error:
                 self._unsolved = f'the CPU solves for the poses: in a CUDA graph, {error}'
             # Its landmarks take memory of the device.
@@ -184,6 +197,17 @@ class CudaGraphRuntime(Runtime):
             return found._replace(geometry=whole, outcome=None)
         graph.is_checked = True
         return found
+
+    @contextmanager
+    def _failures(self, *others: CapturedGraph) -> Iterator[None]:
+        """Failures of the device, after which memory of no graph, nor of others, may be freed."""
+        try:
+            with device_failures(self._task.device):
+                yield
+        except RuntimeUnavailableError:
+            for graph in (*self._graphs.values(), *others):
+                graph.abandon()
+            raise
 
     def _sizes(self, camera: Camera) -> tuple[Camera, _Sizes]:
         resized = preprocessing.input_camera(camera, self._task.input_height)

@@ -3,9 +3,11 @@
 import argparse
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from replay.arguments import add_map
 from replay.child_process import Child, running
 from replay.ending import exit_status
 
-from gpu.steps import STEPS, Command
+from gpu.steps import STEPS, WATCHED, Command
 from implicit_loc.checkpoint import load_checkpoint
 from implicit_loc.errors import ImplicitLocError
 from implicit_loc_trainer.child_processes import ProcessError
@@ -22,6 +24,8 @@ from implicit_loc_trainer.commands.common import count, positive
 from implicit_loc_trainer.output_files import check_writable, replacing
 
 _LOOK_EVERY_S = 0.5
+# Once a second, of each GPU.
+_UTILIZATION = ('--query-gpu=utilization.gpu', '--format=csv', '--loop=1')
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,19 @@ def do_all(commands: Mapping[str, Command], output: Path, minutes: float) -> Non
 def _do(name: str, command: Command, log: Path, minutes: float) -> Done:
     start = time.monotonic()
     environment = os.environ | {'PYTHONUNBUFFERED': '1'}
-    with running(name, command, log, environment) as child:
+    with _watched(name, log), running(name, command, log, environment) as child:
         result = _awaited(child, start + 60 * minutes)
     if result == '':
         result = f'stopped after {minutes:g} minutes; last said: {child.last_line()}'
     return Done(name, result, time.monotonic() - start)
+
+
+def _watched(name: str, log: Path) -> AbstractContextManager[object]:
+    """Notes how busy the GPU is meanwhile, where the step asks for it and the machine can tell."""
+    program = shutil.which('nvidia-smi')
+    if name not in WATCHED or program is None:
+        return nullcontext()
+    return running(program, [program, *_UTILIZATION], log.with_suffix('.utilization.csv'))
 
 
 def _awaited(child: Child, deadline: float) -> str:

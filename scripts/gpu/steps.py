@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from replay.child_process import ROOT
 
+from implicit_loc_trainer.training.run_folder import CHECKPOINT
+
 Command = list[str]
 
 _CONFIGS = ROOT / 'trainer' / 'configs'
@@ -61,6 +63,16 @@ def _training(recipe: str) -> Callable[[argparse.Namespace], Command]:
     return train
 
 
+def _evaluation(recipe: str) -> Callable[[argparse.Namespace], Command]:
+    def evaluate(parsed: argparse.Namespace) -> Command:
+        checkpoint = str(parsed.output / recipe / CHECKPOINT)
+        figures = str(parsed.output / f'evaluate_{recipe}.json')
+        inputs = [checkpoint, '--data', str(parsed.data), '--device', 'cuda']
+        return _implicit_loc('evaluate', *inputs, '--compare-solvers', '--json', figures)
+
+    return evaluate
+
+
 def training_speed(parsed: argparse.Namespace) -> Command:
     """Steps of the training against those of a plain loop, on made-up images."""
     program = ROOT / 'trainer' / 'benchmarks' / 'training_speed.py'
@@ -78,5 +90,9 @@ STEPS: dict[str, Callable[[argparse.Namespace], Command]] = {
     'benchmark_sizes': benchmark_sizes,
     'training_speed': training_speed,
     'train_default': _training('default'),
+    'evaluate_default': _evaluation('default'),
     'train_paper': _training('paper'),
+    'evaluate_paper': _evaluation('paper'),
 }
+# Beside the others, asking the GPU how busy it is would disturb what they measure.
+WATCHED = ('train_default', 'train_paper')

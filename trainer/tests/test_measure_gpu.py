@@ -1,6 +1,7 @@
 """The measurement of a GPU: its steps are commands that exist, and none stops the others."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from gpu.steps import STEPS
 from implicit_loc.checkpoint import load_checkpoint
 from implicit_loc.errors import ImplicitLocError
 from implicit_loc.localizer import Localizer
-from implicit_loc_trainer.commands import benchmark
+from implicit_loc_trainer.commands import benchmark, evaluate
 from implicit_loc_trainer.datasets import open_dataset
 from implicit_loc_trainer.recipes.recipe import load_recipe
 
@@ -60,6 +61,25 @@ def test_a_step_that_fails_or_takes_too_long_does_not_stop_the_others(tmp_path: 
     command.do_all({'good': commands['good']}, tmp_path, minutes=1)
 
 
+def test_beside_a_training_the_gpu_is_asked_how_busy_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside no other step; without NVIDIA's program, trainings do without."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('shutil.which', lambda program: None)
+        command.do_all({'train_paper': [sys.executable, '-c', '']}, tmp_path, minutes=1)
+    assert not list(tmp_path.glob('*.csv'))
+    program = tmp_path / 'nvidia-smi'
+    program.write_text('#!/bin/sh\necho "$@"\nexec sleep 1\n')
+    program.chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    wait = [sys.executable, '-c', 'import time; time.sleep(0.5)']
+    command.do_all({'train_default': wait, 'benchmark': wait}, tmp_path, minutes=1)
+    (written,) = tmp_path.glob('*.csv')
+    assert written.name == 'train_default.utilization.csv'
+    assert '--query-gpu=utilization.gpu' in written.read_text()
+
+
 @pytest.mark.parametrize('name', list(STEPS))
 def test_every_step_is_a_command_that_exists(tmp_path: Path, name: str) -> None:
     words = STEPS[name](_parsed(tmp_path))
@@ -72,6 +92,17 @@ def test_every_step_is_a_command_that_exists(tmp_path: Path, name: str) -> None:
         parser = argparse.ArgumentParser()
         benchmark.add_arguments(parser)
         assert parser.parse_args(words[words.index('benchmark') + 1 :]).json.parent == tmp_path
+    if name.startswith('evaluate_'):
+        recipe = name.removeprefix('evaluate_')
+        training = STEPS[f'train_{recipe}'](_parsed(tmp_path))
+        output = Path(training[training.index('--run.output') + 1])
+        parser = argparse.ArgumentParser()
+        evaluate.add_arguments(parser)
+        parsed = parser.parse_args(words[words.index('evaluate') + 1 :])
+        assert parsed.checkpoint == output / 'checkpoint.safetensors'
+        assert parsed.compare_solvers
+        assert parsed.json.parent == tmp_path
+        assert list(STEPS).index(name) > list(STEPS).index(f'train_{recipe}')
     if name.startswith('train_'):
         first = words.index('train') + 1
         recipe = load_recipe(words[first], words[first + 1 :])

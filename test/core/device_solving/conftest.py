@@ -1,8 +1,9 @@
 """What tests of solving on a device share: predictions, and how host and device solve them."""
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +18,12 @@ from implicit_loc.checkpoint import CheckpointDescription
 from implicit_loc.device_solving import DeviceSolver, Outcome, outcome
 from implicit_loc.landmark_search import Landmarks, Sight
 from implicit_loc.network import NetworkConfig, SceneGeometry
+from implicit_loc.runtimes import Solving, cuda_graph
+from implicit_loc.runtimes.base import Task, on_host
+from implicit_loc.runtimes.captured_graph import CapturedGraph
+from implicit_loc.runtimes.cuda_graph import CudaGraphRuntime
 from implicit_loc.runtimes.device_network import DeviceNetwork
+from implicit_loc.runtimes.eager import EagerRuntime
 from implicit_loc.solvers import DEFAULT_SOLVER, Solution, solve
 from implicit_loc.uncertainty import Assessment
 
@@ -151,5 +157,70 @@ def module_of() -> Callable[[Scene], DeviceNetwork]:
         solver = DeviceSolver(scene.camera, STRIDE, scene.landmarks)
         network: Any = KnownNetwork(scene)
         return DeviceNetwork(network, scene.camera, scene.camera, solver)
+
+    return make
+
+
+class GraphOnHost(CapturedGraph):
+    """Computes anew what a graph would replay; its captures are counted, and can fail."""
+
+    captured: ClassVar[list[bool]]
+    refused: ClassVar[dict[bool, str]]
+    pinned: ClassVar[list[weakref.ref[Tensor]]]
+
+    def __init__(self, module: DeviceNetwork, camera: Camera, device: torch.device) -> None:
+        assert device.type == 'cuda'
+        super().__init__(module, camera, torch.device('cpu'))
+
+    def _capture(self) -> None:
+        self.captured.append(self.solves)
+        self._upload = self._pin(torch.zeros(self._module.upload_bytes, dtype=torch.uint8))
+        if self.solves in self.refused:
+            raise RuntimeError(self.refused[self.solves])
+        self._on_device = torch.empty_like(self._upload)
+        self._replay()
+        if self._descriptors is not None:
+            self._descriptor_download = torch.empty(self._descriptors.shape)
+
+    def _pin(self, tensor: Tensor) -> Tensor:
+        self._pinned.append(tensor)
+        self.pinned.append(weakref.ref(tensor))
+        return tensor
+
+    def _replay(self) -> None:
+        with torch.inference_mode():
+            self._download, self._descriptors = self._compute()
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> type[GraphOnHost]:
+    """The captures so far, what refuses the next ones, and the memory they have pinned."""
+
+    def staying(network: Any) -> Any:
+        # Parameters that the CPU can read, wherever it is told to go.
+        network.to = lambda *_, **__: network
+        return network
+
+    monkeypatch.setattr(GraphOnHost, 'captured', [], raising=False)
+    monkeypatch.setattr(GraphOnHost, 'refused', {}, raising=False)
+    monkeypatch.setattr(GraphOnHost, 'pinned', [], raising=False)
+    monkeypatch.setattr(cuda_graph, 'CapturedGraph', GraphOnHost)
+    monkeypatch.setattr(cuda_graph, 'EagerRuntime', lambda task: EagerRuntime(on_host(task)))
+    monkeypatch.setattr(cuda_graph, 'half_precision_copy', staying)
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda device: 'pretended GPU')
+    return GraphOnHost
+
+
+@pytest.fixture
+def runtime_of(
+    pretended: type[GraphOnHost], network_of: Callable[[Scene], Any]
+) -> Callable[[Scene], CudaGraphRuntime]:
+    """`runtime_of(scene)`: sees the scene in every image."""
+
+    def make(scene: Scene) -> CudaGraphRuntime:
+        networks = network_of(scene), network_of(scene)
+        solving = Solving(scene.landmarks)
+        device = torch.device('cuda:0')
+        return CudaGraphRuntime(Task(*networks, 240, device, 1, solving=solving))
 
     return make

@@ -5,7 +5,7 @@ What would be captured runs on the CPU instead, operation by operation.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,79 +15,18 @@ from implicit_loc.camera import Camera
 from implicit_loc.device_solving import Outcome
 from implicit_loc.preprocessing import ByteImage
 from implicit_loc.runtimes import Execution, Solving, cuda_graph
-from implicit_loc.runtimes.base import Task, on_host
-from implicit_loc.runtimes.captured_graph import CapturedGraph
 from implicit_loc.runtimes.cuda_graph import CudaGraphRuntime
-from implicit_loc.runtimes.device_network import DeviceNetwork
-from implicit_loc.runtimes.eager import EagerRuntime
 
 if TYPE_CHECKING:
-    from conftest import Scene
+    from conftest import GraphOnHost, Scene
 
 MakeScene = Callable[..., 'Scene']
 NetworkOf = Callable[['Scene'], Any]
+RuntimeOf = Callable[['Scene'], CudaGraphRuntime]
 
 CUDA = torch.device('cuda:0')
 REFUSED = 'CUDA error: operation not permitted when stream is capturing\nCompile with ...'
 CAMERA = Camera(320, 240, 263.0, 263.0, 159.5, 119.5)
-
-
-class _OnHost(CapturedGraph):
-    """Computes anew what a graph would replay; its captures are counted, and can fail."""
-
-    captured: ClassVar[list[bool]]
-    refused: ClassVar[dict[bool, str]]
-
-    def __init__(self, module: DeviceNetwork, camera: Camera, device: torch.device) -> None:
-        assert device == CUDA
-        super().__init__(module, camera, torch.device('cpu'))
-
-    def _capture(self) -> None:
-        self.captured.append(self.solves)
-        if self.solves in self.refused:
-            raise RuntimeError(self.refused[self.solves])
-        self._upload = torch.zeros(self._module.upload_bytes, dtype=torch.uint8)
-        self._on_device = torch.empty_like(self._upload)
-        self._replay()
-        if self._descriptors is not None:
-            self._descriptor_download = torch.empty(self._descriptors.shape)
-
-    def _replay(self) -> None:
-        with torch.inference_mode():
-            self._download, self._descriptors = self._compute()
-
-
-@pytest.fixture
-def pretended(monkeypatch: pytest.MonkeyPatch) -> type[_OnHost]:
-    """The captures so far, and what refuses the next ones."""
-
-    def staying(network: Any) -> Any:
-        # Parameters that the CPU can read, wherever it is told to go.
-        network.to = lambda *_, **__: network
-        return network
-
-    monkeypatch.setattr(_OnHost, 'captured', [], raising=False)
-    monkeypatch.setattr(_OnHost, 'refused', {}, raising=False)
-    monkeypatch.setattr(cuda_graph, 'CapturedGraph', _OnHost)
-    monkeypatch.setattr(cuda_graph, 'EagerRuntime', lambda task: EagerRuntime(on_host(task)))
-    monkeypatch.setattr(cuda_graph, 'half_precision_copy', staying)
-    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda device: 'pretended GPU')
-    return _OnHost
-
-
-RuntimeOf = Callable[['Scene'], CudaGraphRuntime]
-
-
-@pytest.fixture
-def runtime_of(pretended: type[_OnHost], network_of: NetworkOf) -> RuntimeOf:
-    """`runtime_of(scene)`: sees the scene in every image."""
-
-    def make(scene: 'Scene') -> CudaGraphRuntime:
-        networks = network_of(scene), network_of(scene)
-        solving = Solving(scene.landmarks)
-        return CudaGraphRuntime(Task(*networks, 240, CUDA, 1, solving=solving))
-
-    return make
 
 
 def _image(camera: Camera = CAMERA) -> ByteImage:
@@ -101,7 +40,7 @@ def _larger(index: int) -> Camera:
 
 
 def test_a_graph_solves_and_is_captured_once(
-    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type[_OnHost]
+    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type['GraphOnHost']
 ) -> None:
     scene = make_scene()
     runtime = runtime_of(scene)
@@ -120,7 +59,7 @@ def test_a_graph_solves_and_is_captured_once(
 
 
 def test_where_solving_cannot_be_captured_the_prediction_alone_is(
-    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type[_OnHost]
+    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type['GraphOnHost']
 ) -> None:
     """It is tried once, not for every image or size, and the status names what refused it."""
     pretended.refused[True] = REFUSED
@@ -144,7 +83,7 @@ def test_where_solving_cannot_be_captured_the_prediction_alone_is(
 
 
 def test_where_nothing_can_be_captured_another_runtime_takes_over(
-    make_scene: MakeScene, network_of: NetworkOf, pretended: type[_OnHost]
+    make_scene: MakeScene, network_of: NetworkOf, pretended: type['GraphOnHost']
 ) -> None:
     """And the status names both."""
     pretended.refused |= {True: REFUSED, False: 'CUDA out of memory'}
@@ -163,7 +102,7 @@ def test_where_nothing_can_be_captured_another_runtime_takes_over(
 
 
 def test_a_defect_is_not_taken_for_a_refusal(
-    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type[_OnHost]
+    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type['GraphOnHost']
 ) -> None:
     pretended.refused[True] = 'sizes differ'
     with pytest.raises(RuntimeError, match='sizes differ'):
@@ -174,7 +113,7 @@ def test_a_defect_is_not_taken_for_a_refusal(
 def test_images_that_are_solved_elsewhere_get_a_graph_of_the_prediction_alone(
     make_scene: MakeScene,
     runtime_of: RuntimeOf,
-    pretended: type[_OnHost],
+    pretended: type['GraphOnHost'],
     has_landmarks: bool,
 ) -> None:
     """From the second one on, and between two images; the others keep theirs."""
@@ -194,7 +133,7 @@ def test_images_that_are_solved_elsewhere_get_a_graph_of_the_prediction_alone(
 
 
 def test_lack_of_memory_for_that_graph_does_no_harm(
-    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type[_OnHost]
+    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type['GraphOnHost']
 ) -> None:
     pretended.refused[False] = 'CUDA out of memory'
     runtime = runtime_of(make_scene())
@@ -206,8 +145,56 @@ def test_lack_of_memory_for_that_graph_does_no_harm(
     assert pretended.captured == [True, False]
 
 
+def test_lack_of_memory_for_another_size_leaves_the_first_its_graph(
+    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type['GraphOnHost']
+) -> None:
+    """Eager PyTorch answers the other one, until somebody asks for its graph again."""
+    runtime = runtime_of(make_scene())
+    runtime.prepare(CAMERA)
+    pretended.refused |= dict.fromkeys((True, False), 'CUDA out of memory')
+    other = _larger(1)
+    for _ in range(3):
+        assert runtime.predict(_image(other), other, solved=True).outcome is None
+        runtime.settle()
+        assert 'eager' in runtime.status.name
+        assert runtime.status.note == 'cuda:0 failed (CUDA out of memory)'
+        assert runtime.predict(_image(), CAMERA, solved=True).outcome is not None
+        assert runtime.status.note == ''
+    runtime.prepare(other)
+    assert pretended.captured == [True] + 2 * [True, False]
+    pretended.refused.clear()
+    runtime.prepare(other)
+    assert runtime.predict(_image(other), other, solved=True).outcome is not None
+
+
+@pytest.mark.parametrize('refused', ['CUDA out of memory', 'FIND was unable to find an engine'])
+def test_where_solving_lacks_memory_it_is_tried_again_when_asked(
+    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type['GraphOnHost'], refused: str
+) -> None:
+    """Other sizes do not lack it."""
+    runtime = runtime_of(make_scene())
+    runtime.prepare(CAMERA)
+    pretended.refused[True] = refused
+    other = _larger(1)
+    runtime.prepare(other)
+    for _ in range(2):
+        assert runtime.predict(_image(other), other, solved=True).outcome is None
+        runtime.settle()
+        assert runtime.status.note == (
+            f'the CPU solves for the poses in images of this size: cuda:0 failed ({refused}); '
+            'warming up tries it again'
+        )
+        assert runtime.predict(_image(), CAMERA, solved=True).outcome is not None
+        assert runtime.status.note == ''
+    assert pretended.captured == [True, True, False]
+    pretended.refused.clear()
+    runtime.prepare(other)
+    assert runtime.predict(_image(other), other, solved=True).outcome is not None
+    assert runtime.status.note == ''
+
+
 def test_of_many_sizes_those_in_use_stay_captured(
-    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type[_OnHost]
+    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type['GraphOnHost']
 ) -> None:
     """Four graphs at most; one of five sizes in turn is always captured anew."""
     runtime = runtime_of(make_scene())
@@ -231,7 +218,7 @@ def test_of_many_sizes_those_in_use_stay_captured(
 def test_a_graph_whose_pose_is_not_that_of_the_host_solves_no_more(
     make_scene: MakeScene,
     runtime_of: RuntimeOf,
-    pretended: type[_OnHost],
+    pretended: type['GraphOnHost'],
     monkeypatch: pytest.MonkeyPatch,
     has_landmarks: bool,
 ) -> None:
@@ -258,6 +245,27 @@ def test_a_graph_whose_pose_is_not_that_of_the_host_solves_no_more(
         runtime.settle()
     runtime.prepare(_larger(1))
     assert pretended.captured == [True, False]
+
+
+def test_after_a_wrong_pose_no_graph_solves(
+    make_scene: MakeScene, runtime_of: RuntimeOf, pretended: type['GraphOnHost']
+) -> None:
+    """Not even one of another size whose pose was right, as the status says."""
+    runtime = runtime_of(make_scene())
+    other = _larger(1)
+    for camera in (other, CAMERA):
+        runtime.prepare(camera)
+    assert runtime.predict(_image(other), other, solved=True).outcome is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda_graph.agreement, 'SAME_POSE', -1.0)
+        assert runtime.predict(_image(), CAMERA, solved=True).outcome is None
+    for _ in range(2):
+        found = runtime.predict(_image(other), other, solved=True)
+        assert found.outcome is None
+        assert found.geometry.descriptors is not None
+        assert runtime.status.note.startswith('the CPU solves for the poses: of the CUDA graph')
+        runtime.settle()
+    assert pretended.captured == [True, True, False]
 
 
 def test_the_pose_of_every_graph_is_compared_once(

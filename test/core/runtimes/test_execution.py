@@ -23,7 +23,6 @@ from implicit_loc.runtimes import (
     RuntimeUnavailableError,
 )
 from implicit_loc.runtimes.base import Task, on_host
-from implicit_loc.runtimes.device_failures import device_failures
 from implicit_loc.runtimes.eager import EagerRuntime
 
 CPU, CUDA = torch.device('cpu'), torch.device('cuda:0')
@@ -182,15 +181,6 @@ def test_the_bound_of_threads_holds_and_is_reported(checkpoint_path: Path) -> No
         assert localizer.runtime.name.endswith('eager on cpu, 3 threads')
     finally:
         torch.set_num_threads(before)
-
-
-def test_only_failures_of_the_device_let_another_runtime_take_over() -> None:
-    """A defect keeps its traceback."""
-    for text in ('CUDA out of memory. Tried to allocate 2 GiB', 'cuDNN error: NOT_INITIALIZED'):
-        with pytest.raises(RuntimeUnavailableError, match='cuda:0 failed'), device_failures(CUDA):
-            raise RuntimeError(text)
-    with pytest.raises(RuntimeError, match='sizes differ'), device_failures(CUDA):
-        raise RuntimeError('sizes differ')
 
 
 def test_a_network_in_memory_runs_eagerly_unless_asked_otherwise(
