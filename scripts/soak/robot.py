@@ -184,7 +184,7 @@ class Robot:
 
     def restart_camera(self, reliable: bool) -> None:
         """Publish images with another publisher, which subscribers have to discover."""
-        self._node.destroy_publisher(self._images)
+        self._destroy(self._node.destroy_publisher, self._images)
         profile = _RELIABLE if reliable else _BEST_EFFORT
         self._images = self._node.create_publisher(Image, IMAGE_TOPIC, profile)
 
@@ -194,7 +194,7 @@ class Robot:
         self.film_until(publisher.get_subscription_count, _SERVICE_PATIENCE_S)
         publisher.publish(message)
         self.film(seconds)
-        self._node.destroy_publisher(publisher)
+        self._destroy(self._node.destroy_publisher, publisher)
 
     def listen(self, topics: Sequence[tuple[Any, str]], seconds: float) -> None:
         """Subscribe to topics of the node, (class, name), while filming for this long."""
@@ -204,7 +204,7 @@ class Robot:
         ]
         self.film(seconds)
         for listener in listeners:
-            self._node.destroy_subscription(listener)
+            self._destroy(self._node.destroy_subscription, listener)
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
         """What a service of the node answers; meanwhile the camera goes on.
@@ -271,6 +271,10 @@ class Robot:
                 stamp = stamp_to_nanoseconds(one.header.stamp)
                 map_from_base = matrix_from_transform(one.transform) @ self._odom_from_base(stamp)
                 self.transforms.append(Answer(stamp, at, map_from_base[:3, 3]))
+
+    def _destroy(self, destroy: Callable[[Any], object], entity: Any) -> None:
+        """In the thread that spins: rclpy fails if another destroys what it waits for."""
+        self._executor.create_task(destroy, entity)
 
     def _odom_from_base(self, stamp: int) -> FloatArray:
         driven_m = _ODOMETRY_M_PER_S * 1e-9 * (stamp - self._first_stamp)
