@@ -116,7 +116,8 @@ def test_loop_begins_anew_until_it_is_told_to_stop(bag, listener: Listener, play
     output, errors = player.communicate(timeout=60)
     assert player.returncode == 0
     assert 'messages published' in output
-    assert errors == ''
+    # Fast DDS tells when another process makes the same shared-memory port at the same moment.
+    assert [line for line in errors.splitlines() if 'RTPS_' not in line] == []
 
 
 def test_start_leaves_out_messages_but_not_static_transforms(mcap, listener: Listener, play):
