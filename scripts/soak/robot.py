@@ -147,6 +147,8 @@ class Robot:
         """Publish good images until a condition holds; whether it did in time."""
         end = time.monotonic() + patience_s
         while not condition():
+            if not self._thread.is_alive():
+                raise ReplayError('the robot hears nothing any more: its own executor has ended')
             if time.monotonic() > end:
                 return False
             self.film(self._period_s)
@@ -259,10 +261,9 @@ class Robot:
         return -1 if image is None else image.number
 
     def _on_pose(self, message: PoseStamped) -> None:
-        at = time.monotonic()
-        place = message.pose.position
+        place, stamp = message.pose.position, stamp_to_nanoseconds(message.header.stamp)
         position = np.array([place.x, place.y, place.z])
-        self.answers.append(Answer(stamp_to_nanoseconds(message.header.stamp), at, position))
+        self.answers.append(Answer(stamp, time.monotonic(), position))
 
     def _on_transforms(self, message: TFMessage) -> None:
         at = time.monotonic()

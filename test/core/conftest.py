@@ -1,4 +1,4 @@
-"""What tests of the solvers share: cells and landmarks of a made-up camera with a known pose."""
+"""What tests of the core share: cells and landmarks of a made-up camera, and what needs a GPU."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +17,12 @@ from implicit_loc.poses import exp_se3, exp_so3, rigid_transform, transform_poin
 FOCAL_LENGTH = 260.0
 
 MakeCells = Callable[..., tuple[Cells, Tensor]]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what only a GPU can show."""
+    if item.get_closest_marker('needs_gpu') and not torch.cuda.is_available():
+        pytest.skip('there is no CUDA device')
 
 
 @pytest.fixture(scope='session')

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 MakeScene = Callable[..., 'Scene']
 ModuleOf = Callable[['Scene'], DeviceNetwork]
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no CUDA device')
-
 
 def _image(camera: Camera) -> ByteImage:
     return np.zeros((camera.height, camera.width, 3), np.uint8)
@@ -60,7 +58,7 @@ def test_pose_and_geometry_come_down_together(
     assert (descriptors is None) == (not has_landmarks)
 
 
-@needs_gpu
+@pytest.mark.needs_gpu
 @pytest.mark.parametrize('has_landmarks', [True, False])
 def test_a_captured_graph_finds_the_pose_of_the_host(
     make_scene: MakeScene, module_of: ModuleOf, camera: Camera, has_landmarks: bool
@@ -80,7 +78,7 @@ def test_a_captured_graph_finds_the_pose_of_the_host(
         np.testing.assert_array_equal(whole.geometry.descriptors, scene.geometry.descriptors)
 
 
-@needs_gpu
+@pytest.mark.needs_gpu
 def test_another_camera_needs_no_other_graph(
     make_scene: MakeScene, module_of: ModuleOf, camera: Camera
 ) -> None:

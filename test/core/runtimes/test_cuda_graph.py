@@ -30,8 +30,6 @@ from implicit_loc.runtimes.device_network import DeviceNetwork
 from implicit_loc.runtimes.eager import EagerRuntime
 from implicit_loc.runtimes.half_precision import half_precision_copy
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no CUDA device')
-
 HEIGHT = 60
 CAMERA = Camera(160, 120, 131.0, 131.0, 79.5, 59.5)
 WIDE = Camera(200, 120, 131.0, 131.0, 99.5, 59.5)
@@ -170,7 +168,7 @@ def test_what_a_capture_may_refuse_is_noticed(spoilt: Any, refused: str) -> None
     assert any(refused in name for name in watching.refused)
 
 
-@needs_gpu
+@pytest.mark.needs_gpu
 def test_a_graph_predicts_what_the_host_would() -> None:
     """Captured on one image, replayed on others, none of which overwrites an earlier answer."""
     runtime = _runtime()
@@ -185,7 +183,7 @@ def test_a_graph_predicts_what_the_host_would() -> None:
         assert max(differences.values()) < agreement.HALF_PRECISION
 
 
-@needs_gpu
+@pytest.mark.needs_gpu
 def test_sizes_change_in_flight_and_back() -> None:
     """An unannounced size is answered at once, and by a graph after the next `settle`."""
     runtime = _runtime()
@@ -200,7 +198,7 @@ def test_sizes_change_in_flight_and_back() -> None:
     assert 'CUDA graph' in runtime.status.name
 
 
-@needs_gpu
+@pytest.mark.needs_gpu
 def test_another_focal_length_needs_no_other_graph() -> None:
     runtime = _runtime()
     runtime.prepare(CAMERA)
@@ -211,7 +209,7 @@ def test_another_focal_length_needs_no_other_graph() -> None:
     np.testing.assert_allclose(far, 2 * near, rtol=1e-5)
 
 
-@needs_gpu
+@pytest.mark.needs_gpu
 def test_images_take_no_memory_of_the_gpu() -> None:
     runtime = _runtime()
     runtime.prepare(CAMERA)
@@ -222,7 +220,7 @@ def test_images_take_no_memory_of_the_gpu() -> None:
     assert torch.cuda.memory_allocated() == before
 
 
-@needs_gpu
+@pytest.mark.needs_gpu
 def test_sizes_beyond_the_fourth_take_the_place_of_the_oldest() -> None:
     """With its memory; the image at hand is answered by a graph of its own size."""
     runtime = _runtime()
@@ -242,7 +240,7 @@ def test_sizes_beyond_the_fourth_take_the_place_of_the_oldest() -> None:
     assert 'eager' in runtime.status.name
 
 
-@needs_gpu
+@pytest.mark.needs_gpu
 def test_masked_images_get_a_graph_that_predicts_the_same() -> None:
     runtime = _runtime()
     runtime.prepare(CAMERA)
@@ -254,7 +252,7 @@ def test_masked_images_get_a_graph_that_predicts_the_same() -> None:
     assert max(agreement.difference(second, first).values()) < agreement.HALF_PRECISION
 
 
-@needs_gpu
+@pytest.mark.needs_gpu
 def test_two_threads_with_a_runtime_each_do_not_disturb_each_other() -> None:
     """Neither while they capture nor afterwards."""
 

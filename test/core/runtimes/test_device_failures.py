@@ -22,8 +22,6 @@ from implicit_loc.runtimes.base import Task
 from implicit_loc.runtimes.cuda_graph import CudaGraphRuntime
 from implicit_loc.runtimes.device_failures import DeviceMemoryError, device_failures
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no CUDA device')
-
 CUDA = torch.device('cuda:0')
 CAMERA = Camera(160, 120, 131.0, 131.0, 79.5, 59.5)
 IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
@@ -130,7 +128,7 @@ class _Waiting(DeviceSolver):
         return super().forward(geometry)
 
 
-@needs_gpu
+@pytest.mark.needs_gpu
 def test_where_solving_waits_for_the_host_the_prediction_alone_is_captured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -151,7 +149,7 @@ def test_where_solving_waits_for_the_host_the_prediction_alone_is_captured(
     assert np.isfinite(found.geometry.depth).all()
 
 
-@needs_gpu
+@pytest.mark.needs_gpu
 def test_a_gpu_that_disappears_costs_neither_image_nor_process() -> None:
     """The same process answers on the CPU, and ends well."""
     done = subprocess.run(
